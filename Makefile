@@ -1,0 +1,85 @@
+# One Makefile, one graph. Each directory lists its files in its module.mk.
+#
+#   make                 build everything into $(B) (build/)
+#   make run             build, make an instance in run/, send a first message
+#   make check           install what the tests need, build, lint, all tests
+#   make install         DESTDIR= PREFIX= are honoured
+#   make SAN=address,undefined ...   the same tree under a sanitizer
+#   make deps            install the packages that the build needs (root/sudo)
+
+B       ?= build
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec/postern
+SYSCONFDIR ?= /etc/postern
+MANDIR  ?= $(PREFIX)/share/man
+PKG_CONFIG ?= pkg-config
+PYTHON  ?= /usr/bin/python3
+
+VERSION := 0.1.0
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# What Debian 12 calls what we need.
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
+	libcap-dev libpcre2-dev libseccomp-dev libunbound-dev libidn2-dev \
+	libcrypt-dev
+RUN_PACKAGES   := openssl curl
+TEST_PACKAGES  := libcmocka-dev python3 python3-pytest python3-dnspython \
+	nsd ldnsutils mandoc cppcheck curl openssl procps strace iproute2
+
+include config.mk
+
+LIBS     :=
+PROGRAMS :=
+TOOLS    :=
+-include $(sort $(wildcard lib/*/module.mk))
+-include $(sort $(wildcard */module.mk))
+-include $(sort $(wildcard tests/*/module.mk))
+
+all: programs
+programs: $(PROGRAMS:%=$(B)/bin/%) links
+
+# Objects depend on the flags they were built with.
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $($*_CFLAGS) -c -o $@ $<
+
+# A library is LIBS += name, name_SRCS. A program is PROGRAMS += name,
+# name_SRCS, name_LIBS (in link order, highest layer first), name_LDLIBS.
+define LIB_RULE
+$(B)/lib$(1).a: $$($(1)_SRCS:%.c=$(B)/%.o)
+	@mkdir -p $$(@D); rm -f $$@
+	$$(Q)$$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call LIB_RULE,$(l))))
+
+define PROGRAM_RULE
+$(B)/bin/$(1): $$($(1)_SRCS:%.c=$(B)/%.o) $$($(1)_LIBS:%=$(B)/lib%.a)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $$($(1)_SRCS:%.c=$(B)/%.o) \
+	    -Wl,--start-group $$($(1)_LIBS:%=$(B)/lib%.a) -Wl,--end-group \
+	    $$(foreach l,$$($(1)_LIBS),$$($$(l)_LDLIBS)) $$($(1)_LDLIBS) -lpthread
+endef
+$(foreach p,$(PROGRAMS) $(TOOLS),$(eval $(call PROGRAM_RULE,$(p))))
+
+# A unit test is tests/unit/DIR/x_test.c; tests/unit/DIR_LIBS says what it
+# links (DIR_SRCS adds program files it tests).
+UNIT_TESTS := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
+define TEST_RULE
+$(B)/$(1:.c=): $(B)/$(1:.c=.o) $$($(patsubst %/,%,$(dir $(1)))_SRCS:%.c=$(B)/%.o) $$($(patsubst %/,%,$(dir $(1)))_LIBS:%=$(B)/lib%.a)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $(B)/$(1:.c=.o) $$($(patsubst %/,%,$(dir $(1)))_SRCS:%.c=$(B)/%.o) \
+	    -Wl,--start-group $$($(patsubst %/,%,$(dir $(1)))_LIBS:%=$(B)/lib%.a) -Wl,--end-group \
+	    $$(foreach l,$$($(patsubst %/,%,$(dir $(1)))_LIBS),$$($$(l)_LDLIBS)) -lcmocka -lpthread
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call TEST_RULE,$(t))))
+unit-tests: $(UNIT_TESTS:%.c=$(B)/%)
+
+clean:
+	rm -rf $(B)
+
+.PHONY: all programs unit-tests clean links run check lint deps test-deps install fmt
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

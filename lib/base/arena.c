@@ -1,0 +1,150 @@
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/arena.h"
+
+#define FIRST_BLOCK 1024
+#define LARGEST_BLOCK 65536
+
+struct block {
+	struct block *next;
+	size_t size, used;
+	alignas(max_align_t) char data[];
+};
+
+struct arena {
+	struct block *blocks; /* newest first */
+	size_t limit, total;
+	bool failed;
+};
+
+struct arena *arena_new(size_t limit)
+{
+	struct arena *a = calloc(1, sizeof(*a));
+
+	if (a != NULL)
+		a->limit = limit;
+	return a;
+}
+
+void arena_free(struct arena **ap)
+{
+	struct arena *a = *ap;
+	struct block *b, *next;
+
+	if (a == NULL)
+		return;
+	for (b = a->blocks; b != NULL; b = next) {
+		next = b->next;
+		free(b);
+	}
+	free(a);
+	*ap = NULL;
+}
+
+void arena_reset(struct arena *a)
+{
+	struct block *b = a->blocks, *next;
+
+	while (b != NULL && b->next != NULL) {
+		next = b->next;
+		a->total -= b->size;
+		free(b);
+		b = next;
+	}
+	a->blocks = b;
+	if (b != NULL)
+		b->used = 0;
+	a->failed = false;
+}
+
+bool arena_failed(const struct arena *a)
+{
+	return a->failed;
+}
+
+size_t arena_used(const struct arena *a)
+{
+	return a->total;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+	const size_t align = alignof(max_align_t);
+	struct block *b = a->blocks;
+	size_t size;
+	void *p;
+
+	if (n > a->limit)
+		goto fail;
+	n = (n + align - 1) & ~(align - 1);
+	if (b == NULL || n > b->size - b->used) {
+		size = b == NULL ? FIRST_BLOCK : b->size * 2;
+		if (size > LARGEST_BLOCK)
+			size = LARGEST_BLOCK;
+		if (size < n)
+			size = n;
+		if (size > a->limit - a->total)
+			size = n;
+		if (size > a->limit - a->total)
+			goto fail;
+		if ((b = malloc(sizeof(*b) + size)) == NULL)
+			goto fail;
+		b->next = a->blocks;
+		b->size = size;
+		b->used = 0;
+		a->blocks = b;
+		a->total += size;
+	}
+	p = b->data + b->used;
+	b->used += n;
+	memset(p, 0, n);
+	return p;
+fail:
+	a->failed = true;
+	return NULL;
+}
+
+void *arena_array(struct arena *a, size_t count, size_t size)
+{
+	size_t n;
+
+	if (__builtin_mul_overflow(count, size, &n)) {
+		a->failed = true;
+		return NULL;
+	}
+	return arena_alloc(a, n);
+}
+
+char *arena_cstr(struct arena *a, struct str s)
+{
+	char *p = s.n < SIZE_MAX ? arena_alloc(a, s.n + 1) : NULL;
+
+	if (p != NULL && s.n > 0)
+		memcpy(p, s.p, s.n);
+	return p;
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+	char *p = arena_cstr(a, s);
+
+	return p ? str_n(p, s.n) : STR_NONE;
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (len < 0 || (p = arena_alloc(a, (size_t)len + 1)) == NULL)
+		return STR_NONE;
+	va_start(ap, fmt);
+	vsnprintf(p, (size_t)len + 1, fmt, ap);
+	va_end(ap);
+	return str_n(p, (size_t)len);
+}

@@ -1,0 +1,39 @@
+/*
+ * log.h - what a program says, and who is woken
+ *
+ *   log_info    for the record
+ *   log_warn    the operator can mend it        "warning: ..."
+ *   log_fatal   the world is broken: exits 1    "fatal: ..."
+ *   log_panic   our code is wrong: aborts       "panic: ..."
+ *
+ * A line goes to the sink: stderr until a program sets another (the service
+ * skeleton sets the one that talks to `log`). Control octets and DEL
+ * in the text are written as \xNN, so one call is one line of at
+ * most LOG_LINE_MAX octets (a longer one is cut).
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+#include <stdarg.h>
+#include "base/str.h"
+
+#define LOG_LINE_MAX 2000
+
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN,
+	LOG_LEVEL_FATAL, LOG_LEVEL_PANIC };
+
+/* The line has its "warning: " and no newline; it is already escaped. */
+typedef void log_sink_fn(enum log_level, struct str line, void *ctx);
+void log_set_sink(log_sink_fn *, void *ctx);
+/* Program name in front of lines that go to stderr. */
+void log_set_name(const char *);
+void log_set_verbose(bool);
+bool log_is_verbose(void);
+
+void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_fatal(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+void log_panic(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+#endif
