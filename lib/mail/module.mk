@@ -1,0 +1,3 @@
+LIBS += mail
+mail_SRCS := lib/mail/status.c lib/mail/path.c
+tests/unit/lib/mail_LIBS := mail base
