@@ -10,7 +10,6 @@
 /* Kept conversations an edge holds for its process. */
 #define KEEP_MAX 128
 #define ARENA_MAX (512 * 1024)
-#define SMALL_PACKET 2048
 
 struct edge {
 	const char *name;
@@ -26,8 +25,8 @@ struct conv {
 	bool broken;
 	struct edge *edge;
 	struct conv *next;
-	char *in; /* allocated by size when a packet arrives */
-	size_t in_cap;
+	char *in; /* MSG_MAX + 16 octets, when a packet was asked for */
+	int timeout_ms; /* in force for receiving; 0: none */
 	struct arena *arena;
 };
 
@@ -264,11 +263,6 @@ void conv_keep(struct conv **cp)
 		return;
 	e = c->edge;
 	if (e != NULL && !c->broken) {
-		if (c->in_cap > SMALL_PACKET) {
-			free(c->in);
-			c->in = NULL;
-			c->in_cap = 0;
-		}
 		if (c->arena != NULL)
 			arena_reset(c->arena);
 		pthread_mutex_lock(&e->lock);
@@ -330,6 +324,33 @@ int conv_send(struct conv *c, const struct msg_schema *schema,
 	return rc;
 }
 
+/*
+ * A blocking receive with the socket's own timeout is one system call where
+ * poll and receive are two. The timeout is set only when the one in force
+ * would end too late or much too early.
+ */
+static int set_timeout(struct conv *c, int64_t deadline)
+{
+	int ms = clock_poll_ms(deadline);
+	struct timeval tv;
+
+	if (ms == 0) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	if (ms < 0)
+		ms = 0;
+	if (c->timeout_ms == ms || (ms > 0 && c->timeout_ms > 0 &&
+		c->timeout_ms <= ms && c->timeout_ms >= ms / 2))
+		return 0;
+	tv.tv_sec = ms / 1000;
+	tv.tv_usec = ms % 1000 * 1000;
+	if (setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0)
+		return -1;
+	c->timeout_ms = ms;
+	return 0;
+}
+
 /* Takes one packet into c->in. >0 octets, 0 closed, -1 errno (EAGAIN). */
 static ssize_t take_packet(struct conv *c, int fds[MSG_FD_MAX], size_t *nfds,
     bool *cut, int64_t deadline, bool wait)
@@ -343,47 +364,26 @@ static ssize_t take_packet(struct conv *c, int fds[MSG_FD_MAX], size_t *nfds,
 	ssize_t k;
 
 	*nfds = 0;
-	if (c->in == NULL) {
-		if ((c->in = malloc(SMALL_PACKET)) == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		c->in_cap = SMALL_PACKET;
-	}
-	for (;;) {
-		/* With MSG_TRUNC the size of the whole packet is returned. */
-		k = recv(c->fd, c->in, c->in_cap,
-		    MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0 && errno == EAGAIN && wait) {
-			if (wait_for(c->fd, POLLIN, deadline) < 0)
-				return -1;
-			continue;
-		}
-		if (k < 0)
-			return -1;
-		if ((size_t)k > c->in_cap && k <= MSG_MAX + 16) {
-			char *p = realloc(c->in, (size_t)k);
-
-			if (p == NULL) {
-				errno = ENOMEM;
-				return -1;
-			}
-			c->in = p;
-			c->in_cap = (size_t)k;
-		}
-		break;
+	/* One size for all: pages that no packet reached cost nothing. */
+	if (c->in == NULL && (c->in = malloc(MSG_MAX + 16)) == NULL) {
+		errno = ENOMEM;
+		return -1;
 	}
 	iov.iov_base = c->in;
-	iov.iov_len = c->in_cap;
+	iov.iov_len = MSG_MAX + 16;
 	mh.msg_control = &control;
 	mh.msg_controllen = sizeof(control);
-	do {
-		k = recvmsg(c->fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	} while (k < 0 && errno == EINTR);
-	if (k >= 0)
-		*nfds = take_fds(&mh, fds);
+	for (;;) {
+		if (wait && set_timeout(c, deadline) < 0)
+			return -1;
+		k = recvmsg(c->fd, &mh, MSG_CMSG_CLOEXEC |
+		    (wait ? 0 : MSG_DONTWAIT));
+		if (k >= 0)
+			break;
+		if (errno != EINTR && !(wait && errno == EAGAIN))
+			return -1;
+	}
+	*nfds = take_fds(&mh, fds);
 	*cut = mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
 	return k;
 }
