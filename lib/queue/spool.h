@@ -1,0 +1,108 @@
+/*
+ * spool.h - the spool's directories, their files by name; for qmgr alone
+ *
+ *	incoming/		files in stock, being written, active
+ *	deferred/<due>/		waiting until due (seconds, a bucket's start)
+ *	hold/ corrupt/		waiting for an operator
+ *	done			who got what (done.h)
+ *	ids			the first second no id was made in yet
+ *	lock			held by the one qmgr
+ *	maildrop/ public/ private/	others' (made here, not touched)
+ */
+#ifndef QUEUE_SPOOL_H
+#define QUEUE_SPOOL_H
+#include "queue/id.h"
+#include "queue/read.h"
+
+#define QUEUE_DUE_BUCKET 64	/* seconds of one deferred/<due>/ */
+
+enum queue_place {
+	QUEUE_INCOMING, QUEUE_DEFERRED, QUEUE_HOLD, QUEUE_CORRUPT,
+	QUEUE_PLACE_COUNT
+};
+
+struct queue_spool {
+	int dir, place[QUEUE_PLACE_COUNT], lock;
+	/* Queue ids: queue_spool_stock() under the caller's lock. */
+	uint64_t next_id, id_floor;
+};
+
+/* A file by name: due only means something in QUEUE_DEFERRED. */
+struct queue_name {
+	uint64_t id;
+	enum queue_place place;
+	int64_t due;		/* seconds since the epoch, bucket's start */
+};
+
+/*
+ * Makes the directories that are missing and opens them. dir stays the
+ * caller's until close. wait: until no other process has the lock; else -1
+ * with EWOULDBLOCK. lock false: for readers (postcat) and tools, no ids.
+ */
+int queue_spool_open(struct queue_spool *, int dir, bool lock, bool wait,
+    const char **why_r);
+void queue_spool_close(struct queue_spool *);
+
+/*
+ * Verb 1, get. Creates count empty files in incoming/, mode 0600, with one
+ * sync of the directory for all. Gives descriptors for reading and writing,
+ * which are the caller's. 0 with all of them or -1 with none.
+ */
+int queue_spool_stock(struct queue_spool *, size_t count, uint64_t ids_r[],
+    int fds_r[]);
+/* Verb 3, open: a regular file with one link, no symbolic link followed.
+ * -1: ENOENT, or EBADMSG for what is no queue file. */
+int queue_spool_open_file(const struct queue_spool *,
+    const struct queue_name *, bool writing);
+/* Verb 4, release: unlinks; durable with the next sync of the place. */
+int queue_spool_release(const struct queue_spool *,
+    const struct queue_name *);
+/*
+ * Renames to another place or due time (what must be in the file was synced
+ * before). Durable after queue_spool_sync() of the new name's directory.
+ * *name becomes `to`.
+ */
+int queue_spool_move(const struct queue_spool *, struct queue_name *name,
+    enum queue_place to, int64_t due);
+/* Syncs the directory that holds `name`. */
+int queue_spool_sync(const struct queue_spool *, const struct queue_name *);
+/* Removes deferred/<due>/ when it is empty. */
+void queue_spool_drop_due(const struct queue_spool *, int64_t due);
+/* The bucket that holds time `due`: the first not before it. */
+int64_t queue_due_bucket(int64_t due);
+const char *queue_place_name(enum queue_place);
+
+/* What a file turned out to be. */
+enum queue_kind {
+	QUEUE_KIND_WHOLE,	/* a message */
+	QUEUE_KIND_TORN,	/* none: may be unlinked when nobody holds it */
+	QUEUE_KIND_DAMAGED,	/* goes to corrupt/ */
+	QUEUE_KIND_STRANGE,	/* not ours: a link, a pipe, ...: left alone */
+	QUEUE_KIND_ERROR	/* could not be read now (errno) */
+};
+/*
+ * The header judges, never the name. deep: reads the content as well. fd:
+ * from queue_spool_open_file(). id: the one in the name.
+ */
+enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
+    const char **why_r);
+/*
+ * True when no other descriptor of the file is open anywhere: a write lease
+ * could be had (F_SETLEASE; fd is the only one that this process has). On
+ * false errno is EAGAIN when somebody holds it, else leases do not work here.
+ */
+bool queue_is_unheld(int fd);
+
+/*
+ * Calls fn for each name in a place, in no order; with `until` only those of
+ * deferred/<due>/ with due <= until. fn may rename or unlink. Names that are
+ * no id are reported with id 0 and skipped. Not 0 from fn ends.
+ */
+typedef int queue_scan_fn(const struct queue_name *, const char *file,
+    void *ctx);
+int queue_spool_scan(const struct queue_spool *, enum queue_place,
+    int64_t until, queue_scan_fn *, void *ctx);
+/* The due times that have a directory; at most max, unsorted. -1 on error. */
+ssize_t queue_spool_dues(const struct queue_spool *, int64_t *dues_r,
+    size_t max);
+#endif
