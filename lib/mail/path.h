@@ -59,7 +59,7 @@ struct mail_path {
  * leaves *rest behind it. `postmaster` needs no domain as a recipient
  * (RFC 5321 4.5.1). local and domain live in the arena. 0, or -1 with *why_r
  * set to the reply: 501 5.1.3 (5.1.7 for a sender), 553 5.6.7 for UTF-8 that
- * was not announced, 501 5.5.4 for missing brackets, 452 4.3.0 without
+ * was not announced, 501 5.5.4 for missing brackets, 452 4.3.1 without
  * memory.
  */
 int mail_path_parse(struct str *rest, unsigned options, struct arena *,
