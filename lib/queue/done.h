@@ -17,6 +17,7 @@
 #define QUEUE_DONE_H
 #include "queue/log.h"
 
+/* Used by one thread at a time. */
 struct queue_done;
 
 /* Opens or makes `done` in the spool. NULL with errno. */

@@ -14,16 +14,16 @@
 #define QUEUE_RECIPIENT_MAX 50000u	/* recipients a message */
 #define QUEUE_STRING_MAX 8192u		/* octets of one string */
 
-enum {	/* queue_envelope.flags */
-	QUEUE_8BITMIME = 1,	/* BODY=8BITMIME, or octets above 127 */
-	QUEUE_BINARYMIME = 2,	/* RFC 3030: leaves only by BDAT */
+enum {	/* queue_envelope.flags; the first six are enum submit_flags */
+	QUEUE_8BITMIME = 2,	/* BODY=8BITMIME, or octets above 127 */
 	QUEUE_SMTPUTF8 = 4,	/* RFC 6531: asked for, or needed */
-	QUEUE_REQUIRETLS = 8,	/* RFC 8689 */
-	QUEUE_LOCAL = 16,	/* came by sendmail, not by the network */
-	QUEUE_NOTICE = 32,	/* made by `bounce` */
-	QUEUE_FORWARD = 64,	/* made by `local` (forward, alias) */
-	QUEUE_ON_HOLD = 128,	/* goes to hold/ when committed */
-	QUEUE_VERIFY = 256	/* sendmail -bv: report, do not deliver */
+	QUEUE_INTERNAL = 8,	/* made here: a notice, a forward */
+	QUEUE_NO_EXPAND = 16,
+	QUEUE_BINARYMIME = 32,	/* RFC 3030: leaves only by BDAT */
+	QUEUE_REQUIRETLS = 256,	/* RFC 8689 */
+	QUEUE_LOCAL = 512,	/* came by sendmail, not by the network */
+	QUEUE_ON_HOLD = 1024,	/* goes to hold/ when committed */
+	QUEUE_VERIFY = 2048	/* sendmail -bv: report, do not deliver */
 };
 
 enum {	/* queue_recipient.notify, RFC 3461 4.1; 0: not given */

@@ -90,6 +90,8 @@ enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
  * True when no other descriptor of the file is open anywhere: a write lease
  * could be had (F_SETLEASE; fd is the only one that this process has). On
  * false errno is EAGAIN when somebody holds it, else leases do not work here.
+ * Somebody who opens the file at that moment makes the kernel send SIGIO,
+ * which the caller ignores.
  */
 bool queue_is_unheld(int fd);
 

@@ -1,0 +1,315 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "base/crc32c.h"
+#include "base/sys.h"
+#include "queue/done.h"
+#include "queue/wire.h"
+
+#define RECORD 32u
+
+struct record {
+	uint64_t id;
+	uint32_t recipient, what;
+	int64_t when;
+};
+
+
+struct queue_done {
+	int fd;
+	size_t area;		/* octets of one area */
+	uint32_t generation;
+	unsigned current;	/* area */
+	size_t at;		/* octets written in the current area */
+	struct record *live;	/* of messages that were not forgotten */
+	size_t live_count, live_room;
+	uint64_t *forgotten;	/* ids whose live records may go */
+	size_t forgotten_count, forgotten_room;
+	struct buf pending;	/* encoded, not written */
+	bool broken;
+};
+
+static void encode(const struct record *r, uint32_t generation,
+    unsigned char out[RECORD])
+{
+	put32(out + 4, generation);
+	put64(out + 8, r->id);
+	put32(out + 16, r->recipient);
+	put32(out + 20, r->what);
+	put64(out + 24, (uint64_t)r->when);
+	put32(out, crc32c(0, out + 4, RECORD - 4));
+}
+
+/* Generation 0 is never written: an area of zeros has no record. */
+static int decode(const unsigned char in[RECORD], struct record *r,
+    uint32_t *generation_r)
+{
+	*generation_r = get32(in + 4);
+	if (*generation_r == 0 || get32(in) != crc32c(0, in + 4, RECORD - 4))
+		return -1;
+	r->id = get64(in + 8);
+	r->recipient = get32(in + 16);
+	r->what = get32(in + 20);
+	r->when = (int64_t)get64(in + 24);
+	return 0;
+}
+
+static int keep(struct queue_done *d, const struct record *r)
+{
+	if (d->live_count == d->live_room) {
+		size_t room = d->live_room ? 2 * d->live_room : 256;
+		struct record *more = realloc(d->live, room * sizeof(*more));
+
+		if (more == NULL)
+			return -1;
+		d->live = more;
+		d->live_room = room;
+	}
+	d->live[d->live_count++] = *r;
+	return 0;
+}
+
+static off_t area_offset(const struct queue_done *d, unsigned area)
+{
+	return (off_t)(area * d->area);
+}
+
+/* The generation that an area's first record tells, 0 for none. */
+static uint32_t area_generation(const struct queue_done *d, unsigned area)
+{
+	unsigned char raw[RECORD];
+	uint32_t generation;
+	struct record r;
+
+	if (sys_pread_full(d->fd, raw, RECORD, area_offset(d, area)) != RECORD
+	    || decode(raw, &r, &generation) < 0 || r.id != 0)
+		return 0;
+	return generation;
+}
+
+static int start_area(struct queue_done *d, unsigned area, uint32_t generation)
+{
+	struct record r = { 0 };
+	unsigned char raw[RECORD];
+
+	encode(&r, generation, raw);
+	if (sys_pwrite_all(d->fd, raw, RECORD, area_offset(d, area)) < 0 ||
+	    sys_fdatasync(d->fd) < 0)
+		return -1;
+	d->current = area;
+	d->generation = generation;
+	return 0;
+}
+
+/* A new file: both areas written with zeros, so that no later write
+ * allocates. */
+static int make_areas(struct queue_done *d, int spool_dir)
+{
+	char *zero = calloc(1, 65536);
+	int rc = zero == NULL ? -1 : 0;
+
+	for (size_t at = 0; rc == 0 && at < 2 * d->area; at += 65536) {
+		size_t n = 2 * d->area - at < 65536 ? 2 * d->area - at : 65536;
+
+		rc = sys_pwrite_all(d->fd, zero, n, (off_t)at);
+	}
+	free(zero);
+	if (rc < 0 || sys_fsync(d->fd) < 0 || sys_fsync(spool_dir) < 0)
+		return -1;
+	d->at = RECORD;
+	return start_area(d, 0, 1);
+}
+
+static int load(struct queue_done *d)
+{
+	uint32_t a = area_generation(d, 0), b = area_generation(d, 1);
+	unsigned char raw[RECORD];
+	uint32_t generation;
+	struct record r;
+
+	d->current = b > a;
+	d->generation = d->current ? b : a;
+	if (d->generation == 0) /* the making was cut short */
+		return 1;
+	for (d->at = RECORD; d->at + RECORD <= d->area; d->at += RECORD) {
+		ssize_t n = sys_pread_full(d->fd, raw, RECORD,
+		    area_offset(d, d->current) + (off_t)d->at);
+
+		if (n < 0)
+			return -1;
+		if (n != RECORD || decode(raw, &r, &generation) < 0 ||
+		    generation != d->generation || r.id == 0)
+			break;
+		if (keep(d, &r) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+struct queue_done *queue_done_open(int spool_dir, size_t area)
+{
+	struct queue_done *d = calloc(1, sizeof(*d));
+	struct stat st;
+	int rc = -1;
+
+	if (d == NULL)
+		return NULL;
+	d->area = area / RECORD * RECORD;
+	buf_init(&d->pending, 16u << 20);
+	d->fd = sys_openat(spool_dir, "done", O_RDWR | O_CREAT | O_NOFOLLOW,
+	    0600);
+	if (d->fd < 0 || fstat(d->fd, &st) < 0) {
+		queue_done_close(&d);
+		return NULL;
+	}
+	/* An area's size is the file's, once it is made. */
+	if ((size_t)st.st_size >= 4 * RECORD &&
+	    (size_t)st.st_size % (2 * RECORD) == 0)
+		d->area = (size_t)st.st_size / 2;
+	else
+		st.st_size = 0;
+	rc = st.st_size > 0 ? load(d) : 1;
+	if (rc == 1)
+		rc = make_areas(d, spool_dir);
+	if (rc < 0)
+		queue_done_close(&d);
+	return d;
+}
+
+void queue_done_close(struct queue_done **dp)
+{
+	struct queue_done *d = *dp;
+	int err = errno;
+
+	if (d == NULL)
+		return;
+	if (d->fd >= 0)
+		sys_close(d->fd);
+	free(d->forgotten);
+	buf_fini(&d->pending);
+	free(d->live);
+	free(d);
+	*dp = NULL;
+	errno = err;
+}
+
+int queue_done_read(const struct queue_done *d, queue_done_fn *fn, void *ctx)
+{
+	for (size_t i = 0; i < d->live_count; i++) {
+		const struct record *r = &d->live[i];
+
+		fn(r->id, r->recipient, (enum queue_log_what)r->what, r->when,
+		    ctx);
+	}
+	return 0;
+}
+
+int queue_done_add(struct queue_done *d, uint64_t id, uint32_t recipient,
+    enum queue_log_what what, int64_t when)
+{
+	struct record r = { id, recipient, (uint32_t)what, when };
+	unsigned char raw[RECORD];
+
+	if (keep(d, &r) < 0)
+		return -1;
+	encode(&r, d->generation, raw);
+	return buf_append_n(&d->pending, raw, RECORD);
+}
+
+void queue_done_forget(struct queue_done *d, uint64_t id)
+{
+	if (d->forgotten_count == d->forgotten_room) {
+		size_t room = d->forgotten_room ? 2 * d->forgotten_room : 256;
+		uint64_t *more = realloc(d->forgotten, room * sizeof(*more));
+
+		if (more == NULL)
+			return; /* its records are carried on; no harm */
+		d->forgotten = more;
+		d->forgotten_room = room;
+	}
+	d->forgotten[d->forgotten_count++] = id;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Takes what belongs to forgotten messages out of the live records. */
+static void drop_forgotten(struct queue_done *d)
+{
+	size_t n = 0;
+
+	if (d->forgotten_count == 0)
+		return;
+	qsort(d->forgotten, d->forgotten_count, sizeof(uint64_t),
+	    compare_ids);
+	for (size_t i = 0; i < d->live_count; i++)
+		if (bsearch(&d->live[i].id, d->forgotten, d->forgotten_count,
+		    sizeof(uint64_t), compare_ids) == NULL)
+			d->live[n++] = d->live[i];
+	d->live_count = n;
+	d->forgotten_count = 0;
+}
+
+/*
+ * All live records (the pending ones are among them) go to the other area
+ * behind the place of its first record, which is written when they are
+ * durable. A crash before that leaves the old area, in which everything
+ * synced still stands.
+ */
+static int switch_area(struct queue_done *d, int (*settle)(void *), void *ctx)
+{
+	uint32_t generation = d->generation + 1;
+	unsigned other = !d->current;
+	int rc;
+
+	if ((settle != NULL && settle(ctx) < 0))
+		return -1;
+	drop_forgotten(d);
+	if ((d->live_count + 1) * RECORD > d->area / 2) {
+		errno = ENOSPC; /* the owner's limit of messages is wrong */
+		return -1;
+	}
+	buf_reset(&d->pending);
+	for (size_t i = 0; i < d->live_count; i++) {
+		unsigned char raw[RECORD];
+
+		encode(&d->live[i], generation, raw);
+		if (buf_append_n(&d->pending, raw, RECORD) < 0)
+			return -1;
+	}
+	rc = sys_pwrite_all(d->fd, d->pending.p, d->pending.n,
+	    area_offset(d, other) + RECORD);
+	if (rc < 0 || sys_fdatasync(d->fd) < 0 ||
+	    start_area(d, other, generation) < 0)
+		return -1;
+	d->at = RECORD + d->pending.n;
+	buf_reset(&d->pending);
+	return 0;
+}
+
+int queue_done_sync(struct queue_done *d, int (*settle)(void *), void *ctx)
+{
+	int rc = -1;
+
+	if (d->broken) {
+		errno = EIO;
+		return -1;
+	}
+	if (d->pending.n == 0)
+		return 0;
+	if (d->at + d->pending.n > d->area) {
+		rc = switch_area(d, settle, ctx);
+	} else if (sys_pwrite_all(d->fd, d->pending.p, d->pending.n,
+	    area_offset(d, d->current) + (off_t)d->at) == 0 &&
+	    sys_fdatasync(d->fd) == 0) {
+		d->at += d->pending.n;
+		buf_reset(&d->pending);
+		rc = 0;
+	}
+	d->broken = rc < 0;
+	return rc;
+}
