@@ -28,9 +28,8 @@ void smtp_data_init(struct smtp_data *);
 /*
  * Takes from *in and tells one thing. A span is a view into the chunk or into
  * static memory, as long as clean content reaches (usually the whole chunk;
- * it need not end at a line's end). Spans in order, with what the caller puts for
- * bare ones, are the content; a complete one is empty or ends with CR LF
- * unless a bare CR or LF was its last.
+ * it need not end at a line's end). Spans in order, with what the caller puts
+ * for bare ones, are the content, which is empty or ends with CR LF.
  */
 enum smtp_data_event smtp_data_next(struct smtp_data *, struct str *in,
     struct str *span_r);
