@@ -30,3 +30,5 @@ const struct msg_schema control_drain_schema =
     MSG_SCHEMA_EMPTY("control_drain", 0x0105);
 const struct msg_schema control_idle_schema =
     MSG_SCHEMA_EMPTY("control_idle", 0x0106);
+const struct msg_schema control_stop_schema =
+    MSG_SCHEMA_EMPTY("control_stop", 0x0107);

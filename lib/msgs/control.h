@@ -6,7 +6,8 @@
  *     control_give   ------------->          once for each descriptor
  *     control_go     ------------->
  *                    <-------------  control_ready   walls are up
- *     control_drain  ------------->          finish, then exit 0
+ *     control_drain  ------------->          run dry, then exit 0 (reload)
+ *     control_stop   ------------->          say farewell, then exit 0
  *                    <-------------  control_idle    nothing to do for long
  *
  * End of file on it means that the parent is gone: the program ends.
@@ -49,5 +50,6 @@ extern const struct msg_schema control_give_schema;
 extern const struct msg_schema control_go_schema;    /* empty */
 extern const struct msg_schema control_ready_schema; /* empty */
 extern const struct msg_schema control_drain_schema; /* empty */
+extern const struct msg_schema control_stop_schema;  /* empty */
 extern const struct msg_schema control_idle_schema;  /* empty */
 #endif

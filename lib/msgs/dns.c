@@ -2,13 +2,13 @@
 #include "msgs/dns.h"
 
 #define WHY_MAX 500
-#define TXT_MAX 65535
+#define DNS_WAIT_MAX (600 * 1000) /* milliseconds */
 
 static const struct msg_field question_fields[] = {
 	MSG_U64(struct dns_question, tag, UINT64_MAX),
 	MSG_U64(struct dns_question, type, UINT16_MAX),
 	MSG_STR(struct dns_question, name, DNS_NAME_MAX),
-	MSG_U64(struct dns_question, wait_ms, 600 * 1000),
+	MSG_U64(struct dns_question, wait_ms, DNS_WAIT_MAX),
 };
 const struct msg_schema dns_question_schema = MSG_SCHEMA("dns_question",
     0x0d01, struct dns_question, question_fields);
@@ -96,34 +96,51 @@ static int collect(struct conv *c, size_t n, int64_t deadline,
 	return 0;
 }
 
+static int ask_once(struct conv *c, struct dns_question *q, size_t n,
+    int64_t deadline, struct arena *arena, struct dns_reply *replies,
+    bool *have, const char **why)
+{
+	for (size_t i = 0; i < n; i++)
+		if (conv_send(c, &dns_question_schema, &q[i], deadline,
+			why) < 0)
+			return -1;
+	/* dns answers at its own deadline, which is ours: a moment later. */
+	return collect(c, n, deadline + CLOCK_SECOND, arena, replies, have,
+	    why);
+}
+
 void dns_ask_many(struct edge *edge, struct dns_question *q, size_t n,
     int64_t deadline, struct arena *arena, struct dns_reply *replies)
 {
 	bool have[DNS_ASK_MAX] = { false };
 	const char *why = "dns is not there";
 	int64_t left = (deadline - clock_now()) / CLOCK_MS;
-	struct conv *c = NULL;
+	struct conv *c;
 
 	if (n > DNS_ASK_MAX)
 		n = DNS_ASK_MAX;
-	if (left < 1)
-		left = 1;
-	if (left > 600 * 1000)
-		left = 600 * 1000;
-	if (edge != NULL)
-		c = edge_open(edge, deadline);
-	for (size_t i = 0; c != NULL && i < n; i++) {
+	left = left < 1 ? 1 : left > DNS_WAIT_MAX ? DNS_WAIT_MAX : left;
+	for (size_t i = 0; i < n; i++) {
 		q[i].tag = i;
 		q[i].wait_ms = (uint64_t)left;
-		if (conv_send(c, &dns_question_schema, &q[i], deadline,
-			&why) < 0)
-			conv_close(&c);
 	}
-	/* dns answers at its own deadline, which is ours: a moment later. */
-	if (c != NULL && collect(c, n, deadline + CLOCK_SECOND, arena,
-		replies, have, &why) < 0)
+	/* A kept conversation may be with a process that ends just now: the
+	 * second attempt has a fresh one. */
+	for (int attempt = 0; edge != NULL && attempt < 2; attempt++) {
+		c = attempt ? edge_open_fresh(edge, deadline)
+		    : edge_open(edge, deadline);
+		if (c == NULL)
+			break;
+		if (ask_once(c, q, n, deadline, arena, replies, have,
+			&why) == 0) {
+			conv_keep(&c);
+			return;
+		}
 		conv_close(&c);
-	conv_keep(&c);
+		if (clock_now() >= deadline)
+			break;
+		memset(have, 0, sizeof(have));
+	}
 	for (size_t i = 0; i < n; i++)
 		if (!have[i])
 			set_tempfail(&replies[i], why);

@@ -1,0 +1,10 @@
+/* logclient.h - the way of a log line to `log` */
+#ifndef SERVICE_LOGCLIENT_H
+#define SERVICE_LOGCLIENT_H
+#include "base/log.h"
+
+/* Sends log lines as datagrams to fd, in front of each the level as one digit
+ * and "ident[pid]: ". Never waits: what finds no room is counted, and the
+ * count goes with the next line that does. ident is kept. */
+void logclient_start(int fd, const char *ident);
+#endif

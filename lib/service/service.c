@@ -1,0 +1,712 @@
+/*
+ * service.c - start-up as a checklist, then threads for what arrives
+ *
+ *   parent's parameters and descriptors -> start() -> walls -> ready() ->
+ *   "ready" to the parent -> serve until the parent's end of file or drain
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/sys.h"
+#include "msgs/control.h"
+#include "service/logclient.h"
+#include "service/sandbox.h"
+#include "service/service.h"
+#include "service/spawn.h"
+
+#define START_TIMEOUT (30 * CLOCK_SECOND)
+#define PARAMS_MAX (1024 * 1024)
+#define STACK_SIZE (192 * 1024)
+#ifdef POSTERN_SAN
+#define STACK_FACTOR 8
+#else
+#define STACK_FACTOR 1
+#endif
+
+/* A descriptor that the parent gave, by kind and name. */
+struct given {
+	LIST_ENTRY(given) link;
+	enum control_kind kind;
+	char *name;
+	int fd;
+	struct edge *edge;	/* CONTROL_ASK */
+	struct watch *watch;	/* CONTROL_LISTEN, CONTROL_SERVE */
+};
+
+/* A thread that serves a client or a conversation. */
+struct session {
+	LIST_ENTRY(session) link;
+	int fd;
+	const char *from;	/* listener's or client's name */
+	struct conv *conv;
+	bool idle;		/* between two exchanges: a drain may end it */
+	struct service_client client;
+};
+
+static struct {
+	const struct service *program;
+	const struct sandbox *row;
+	struct params params;
+	struct arena *arena;
+	char *service, *arg, *dir;
+	LIST_HEAD(, given) given;
+	struct loop *loop;
+	struct conv *control;
+	struct watch *control_watch;
+	int wake;		/* eventfd: a session ended */
+	size_t session_max;
+	bool privileged;
+	bool confine_dir;
+	atomic_bool draining, stopping;
+
+	pthread_mutex_t lock;	/* what follows */
+	LIST_HEAD(, session) sessions;
+	size_t nclients, nsessions;
+	bool busy;		/* drain() returned false, not yet done */
+} self = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+const struct params *service_params(void)
+{
+	return &self.params;
+}
+
+const char *service_name(void)
+{
+	return self.service;
+}
+
+const char *service_arg(void)
+{
+	return self.arg;
+}
+
+const char *service_dir_arg(void)
+{
+	return self.dir;
+}
+
+bool service_stopping(void)
+{
+	return atomic_load(&self.stopping);
+}
+
+bool service_draining(void)
+{
+	return atomic_load(&self.draining);
+}
+
+bool service_is_privileged(void)
+{
+	return self.privileged;
+}
+
+static struct given *find_given(enum control_kind kind, const char *name)
+{
+	struct given *g;
+
+	LIST_FOREACH(g, &self.given, link)
+		if (g->kind == kind && strcmp(g->name, name) == 0)
+			return g;
+	return NULL;
+}
+
+struct edge *service_edge(const char *server)
+{
+	struct given *g = find_given(CONTROL_ASK, server);
+
+	return g ? g->edge : NULL;
+}
+
+static int given_fd(enum control_kind kind, const char *name)
+{
+	struct given *g = find_given(kind, name);
+
+	return g ? g->fd : -1;
+}
+
+int service_dir(const char *role)
+{
+	return given_fd(CONTROL_DIR, role);
+}
+
+int service_file(const char *param)
+{
+	return given_fd(CONTROL_FILE, param);
+}
+
+int service_exec(const char *program)
+{
+	return given_fd(CONTROL_EXEC, program);
+}
+
+/* --- asking others --- */
+
+int service_ask(const char *server, const struct msg_schema *request,
+    const void *req, const struct msg_schema *reply, void *rep,
+    int64_t timeout_us, struct conv **conv_r, const char **why_r)
+{
+	int64_t deadline = clock_now() + timeout_us;
+	struct edge *e = service_edge(server);
+
+	*conv_r = NULL;
+	*why_r = "no edge";
+	if (e == NULL)
+		return -1;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		struct conv *c = attempt == 0 ? edge_open(e, deadline)
+		    : edge_open_fresh(e, deadline);
+		const struct msg_schema *allowed[] = { reply }, *got;
+		enum conv_got how;
+
+		if (c == NULL) {
+			*why_r = errno == ETIMEDOUT ? "timed out"
+			    : "cannot be reached";
+			return -1;
+		}
+		if (conv_send(c, request, req, deadline, why_r) == 0) {
+			how = conv_recv(c, allowed, 1, &got, rep, deadline,
+			    why_r);
+			if (how == CONV_MESSAGE) {
+				*conv_r = c;
+				return 0;
+			}
+			/* an answer may be on its way: never ask twice, but
+			 * for one who left before it took the question */
+			if (how != CONV_CLOSED)
+				attempt = 2;
+		}
+		conv_close(&c);
+	}
+	return -1;
+}
+
+/* --- threads --- */
+
+static int start_thread(void *(*fn)(void *), void *arg)
+{
+	size_t stack = self.program->stack ? self.program->stack : STACK_SIZE;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int rc;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, stack * STACK_FACTOR);
+	rc = pthread_create(&thread, &attr, fn, arg);
+	pthread_attr_destroy(&attr);
+	errno = rc;
+	return rc ? -1 : 0;
+}
+
+struct plain_thread {
+	void (*fn)(void *);
+	void *arg;
+};
+
+static void *run_plain(void *p)
+{
+	struct plain_thread t = *(struct plain_thread *)p;
+
+	free(p);
+	t.fn(t.arg);
+	return NULL;
+}
+
+int service_thread(void (*fn)(void *), void *arg)
+{
+	struct plain_thread *t = malloc(sizeof(*t));
+
+	if (t == NULL)
+		return -1;
+	*t = (struct plain_thread){ fn, arg };
+	if (start_thread(run_plain, t) < 0) {
+		int err = errno;
+
+		free(t);
+		errno = err;
+		return -1;
+	}
+	return 0;
+}
+
+static void wake_main(void)
+{
+	uint64_t one = 1;
+
+	if (write(self.wake, &one, sizeof(one)) < 0)
+		return; /* it is awake already */
+}
+
+/* The conversation of this thread, for service_recv(). */
+static _Thread_local struct session *mine;
+
+static void *run_session(void *p)
+{
+	struct session *s = p;
+
+	mine = s;
+	if (s->conv != NULL)
+		self.program->converse(s->conv, s->from);
+	else
+		self.program->session(s->fd, &s->client);
+	pthread_mutex_lock(&self.lock);
+	LIST_REMOVE(s, link);
+	self.nsessions--;
+	if (s->conv == NULL)
+		self.nclients--;
+	pthread_mutex_unlock(&self.lock);
+	free(s);
+	wake_main();
+	return NULL;
+}
+
+enum conv_got service_recv(struct conv *c, const struct msg_schema *const *ok,
+    size_t n, const struct msg_schema **schema_r, void *msg,
+    const char **why_r)
+{
+	enum conv_got got;
+
+	if (mine == NULL || mine->conv != c)
+		return conv_recv(c, ok, n, schema_r, msg, CLOCK_NEVER, why_r);
+	pthread_mutex_lock(&self.lock);
+	mine->idle = true;
+	if (atomic_load(&self.draining))
+		shutdown(mine->fd, SHUT_RD); /* what was sent is still read */
+	pthread_mutex_unlock(&self.lock);
+	got = conv_recv(c, ok, n, schema_r, msg, CLOCK_NEVER, why_r);
+	pthread_mutex_lock(&self.lock);
+	mine->idle = false;
+	pthread_mutex_unlock(&self.lock);
+	return got;
+}
+
+/* The descriptor is taken in any case. */
+static void start_session(int fd, const char *from, bool is_conv,
+    const struct service_client *client)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		goto fail;
+	s->fd = fd;
+	s->from = from;
+	if (client != NULL)
+		s->client = *client;
+	if (is_conv && (s->conv = conv_new(from, fd)) == NULL) {
+		free(s);
+		log_warn("no memory for a conversation with %s", from);
+		return;
+	}
+	pthread_mutex_lock(&self.lock);
+	LIST_INSERT_HEAD(&self.sessions, s, link);
+	self.nsessions++;
+	if (!is_conv)
+		self.nclients++;
+	pthread_mutex_unlock(&self.lock);
+	if (start_thread(run_session, s) == 0)
+		return;
+	log_warn("cannot start a thread: %s", strerror(errno));
+	pthread_mutex_lock(&self.lock);
+	LIST_REMOVE(s, link);
+	self.nsessions--;
+	if (!is_conv)
+		self.nclients--;
+	pthread_mutex_unlock(&self.lock);
+	if (s->conv != NULL)
+		conv_close(&s->conv);
+	else
+		close(fd);
+	free(s);
+	return;
+fail:
+	log_warn("no memory for a session");
+	close(fd);
+}
+
+/* --- what arrives --- */
+
+static bool has_room(void)
+{
+	bool room;
+
+	pthread_mutex_lock(&self.lock);
+	room = self.nclients < self.session_max;
+	pthread_mutex_unlock(&self.lock);
+	return room;
+}
+
+/* Listeners are watched while there is room for one more session. */
+static void watch_listeners(void)
+{
+	unsigned want = has_room() && !atomic_load(&self.draining)
+	    ? LOOP_READ : 0;
+	struct given *g;
+
+	LIST_FOREACH(g, &self.given, link)
+		if (g->kind == CONTROL_LISTEN && g->watch != NULL)
+			watch_want(g->watch, want);
+}
+
+static void on_listener(int fd, unsigned ready, void *ctx)
+{
+	struct given *g = ctx;
+	struct service_client c = { .listener = g->name };
+	int client;
+
+	(void)ready;
+	c.peer_len = sizeof(c.peer);
+	c.local_len = sizeof(c.local);
+	client = accept4(fd, (struct sockaddr *)&c.peer, &c.peer_len,
+	    SOCK_CLOEXEC);
+	if (client < 0) {
+		/* out of descriptors: the backlog holds them meanwhile */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+			usleep(10000);
+		return;
+	}
+	if (getsockname(client, (struct sockaddr *)&c.local,
+		&c.local_len) < 0)
+		c.local_len = 0;
+	if (self.program->session_arrived != NULL) {
+		self.program->session_arrived(client, &c);
+		return;
+	}
+	start_session(client, g->name, false, &c);
+	watch_listeners();
+}
+
+static void on_edge(int fd, unsigned ready, void *ctx)
+{
+	struct given *g = ctx;
+	int conv = edge_accept(fd);
+
+	(void)ready;
+	if (conv < 0) {
+		if (errno == EPIPE) /* all clients are gone for good */
+			watch_free(&g->watch);
+		return;
+	}
+	if (self.program->conv_arrived != NULL) {
+		struct conv *c = conv_new(g->name, conv);
+
+		if (c != NULL)
+			self.program->conv_arrived(c, g->name);
+		return;
+	}
+	start_session(conv, g->name, true, NULL);
+}
+
+/* --- the end --- */
+
+static void end_if_done(void)
+{
+	bool done;
+
+	if (!atomic_load(&self.draining))
+		return;
+	pthread_mutex_lock(&self.lock);
+	done = self.nsessions == 0 && !self.busy;
+	pthread_mutex_unlock(&self.lock);
+	if (done)
+		exit(0);
+}
+
+void service_done(void)
+{
+	pthread_mutex_lock(&self.lock);
+	self.busy = false;
+	pthread_mutex_unlock(&self.lock);
+	wake_main();
+}
+
+static void drain(bool stopping)
+{
+	struct given *g;
+	struct session *s;
+	bool first = !atomic_exchange(&self.draining, true);
+
+	if (stopping && atomic_exchange(&self.stopping, true))
+		return;
+	if (first)
+		LIST_FOREACH(g, &self.given, link)
+			if (g->watch != NULL)
+				watch_free(&g->watch);
+	pthread_mutex_lock(&self.lock);
+	LIST_FOREACH(s, &self.sessions, link)
+		if (s->conv != NULL ? s->idle : stopping)
+			shutdown(s->fd, SHUT_RD);
+	pthread_mutex_unlock(&self.lock);
+	if (self.program->drain != NULL && (first || stopping)) {
+		bool done = self.program->drain(stopping);
+
+		pthread_mutex_lock(&self.lock);
+		self.busy = !done;
+		pthread_mutex_unlock(&self.lock);
+	}
+	end_if_done();
+}
+
+static void on_wake(int fd, unsigned ready, void *ctx)
+{
+	uint64_t n;
+
+	(void)ready;
+	(void)ctx;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return;
+	watch_listeners();
+	end_if_done();
+}
+
+static void on_control(int fd, unsigned ready, void *ctx)
+{
+	static const struct msg_schema *const allowed[] = {
+		&control_drain_schema, &control_stop_schema };
+	const struct msg_schema *got;
+	const char *why;
+
+	(void)fd;
+	(void)ready;
+	(void)ctx;
+	switch (conv_try_recv(self.control, allowed, 2, &got, NULL, &why)) {
+	case CONV_MESSAGE:
+		drain(got == &control_stop_schema);
+		return;
+	case CONV_TIMEOUT:
+		return;
+	case CONV_CLOSED:
+	case CONV_BROKEN:
+		/* the parent is gone: crash-only, nothing to tidy */
+		_exit(0);
+	}
+}
+
+/* --- the beginning --- */
+
+static char *copy(struct str s)
+{
+	char *p = arena_cstr(self.arena, s);
+
+	if (p == NULL)
+		log_fatal("no memory");
+	return p;
+}
+
+static void take_given(const struct control_give *give)
+{
+	struct given *g = arena_alloc(self.arena, sizeof(*g));
+
+	if (g == NULL)
+		log_fatal("no memory");
+	g->kind = (enum control_kind)give->kind;
+	g->name = copy(give->name);
+	g->fd = give->fd;
+	if (g->kind == CONTROL_ASK &&
+	    (g->edge = edge_new(g->name, g->fd)) == NULL)
+		log_fatal("no memory");
+	LIST_INSERT_HEAD(&self.given, g, link);
+}
+
+static void load_params(const struct control_start *start)
+{
+	const char *why;
+
+	if (params_load(&self.params, start->params.v, start->params.n,
+		self.arena, &why) < 0)
+		log_fatal("parameters: %s", why);
+}
+
+/* Takes everything up to control_go. */
+static void take_start(struct sandbox_identity *id)
+{
+	static const struct msg_schema *const allowed[] = {
+		&control_start_schema, &control_give_schema,
+		&control_go_schema };
+	union {
+		struct control_start start;
+		struct control_give give;
+	} msg;
+	const struct msg_schema *got;
+	const char *why;
+	bool started = false;
+	char ident[160];
+
+	for (;;) {
+		if (conv_recv(self.control, allowed, 3, &got, &msg,
+			clock_now() + START_TIMEOUT, &why) != CONV_MESSAGE)
+			log_fatal("control socket: %s", why);
+		if (got == &control_go_schema)
+			break;
+		if (got == &control_give_schema) {
+			take_given(&msg.give);
+			continue;
+		}
+		if (started || !str_eq_c(msg.start.program,
+			self.program->name))
+			log_fatal("control socket: wrong program");
+		started = true;
+		self.service = copy(msg.start.service);
+		self.arg = copy(msg.start.arg);
+		self.dir = copy(msg.start.dir);
+		self.session_max = (size_t)msg.start.session_max;
+		self.confine_dir = msg.start.confine_dir;
+		id->uid = msg.start.uid == UINT32_MAX ? (uid_t)-1
+		    : (uid_t)msg.start.uid;
+		id->gid = (gid_t)msg.start.gid;
+		load_params(&msg.start);
+	}
+	if (!started)
+		log_fatal("control socket: no start");
+	snprintf(ident, sizeof(ident), "%s/%s", self.params.syslog_name,
+	    self.service);
+	if (given_fd(CONTROL_LOG, "log") >= 0)
+		logclient_start(given_fd(CONTROL_LOG, "log"),
+		    copy(str_of(ident)));
+}
+
+/*
+ * A session of one user is confined to that user's directory for life, also
+ * where a thousand users share one uid. The directory is made when it is not
+ * there yet, with the user's rights.
+ */
+static int open_user_dir(int mail)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+	char part[4096];
+	size_t n = 0;
+	int fd;
+
+	if (self.dir[0] == '/')
+		return open(self.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (const char *p = self.dir;; p++) {
+		if (*p == '/' || *p == '\0') {
+			part[n] = '\0';
+			if (n > 0 && mkdirat(mail, part, 0700) < 0 &&
+			    errno != EEXIST)
+				return -1;
+			if (*p == '\0')
+				break;
+		}
+		if (n + 1 < sizeof(part))
+			part[n++] = *p;
+	}
+	fd = sys_open_beneath(mail, self.dir, flags, 0);
+	return fd;
+}
+
+static void enter_walls(struct sandbox_identity *id)
+{
+	struct sandbox_path paths[16];
+	char missing[64], rights[16][8];
+	const char *why = NULL;
+	struct given *g;
+	size_t n = 0;
+
+	id->root_fd = given_fd(CONTROL_ROOT, "root");
+	if (self.confine_dir) {
+		g = find_given(CONTROL_DIR, "mail");
+		if (g == NULL)
+			log_fatal("no mail directory");
+		int fd = open_user_dir(g->fd);
+
+		if (fd < 0)
+			log_fatal("mail directory %s: %s", self.dir,
+			    strerror(errno));
+		close(g->fd);
+		g->fd = fd;
+	}
+	LIST_FOREACH(g, &self.given, link) {
+		if (g->kind != CONTROL_DIR || n == 16)
+			continue;
+		if (strcmp(self.row->directories, "*") == 0)
+			continue; /* no file rules at all */
+		if (sandbox_rights(self.row, g->name, rights[n]) == NULL)
+			log_fatal("directory %s is not in sandbox.def",
+			    g->name);
+		paths[n].fd = g->fd;
+		paths[n].rights = rights[n];
+		n++;
+	}
+	if (sandbox_enter(self.row, id, paths, n, missing, &why) < 0)
+		log_fatal("%s: %s", why, strerror(errno));
+	if (missing[0] != '\0')
+		log_warn("this kernel lacks a wall: %s", missing);
+#ifdef POSTERN_SAN
+	log_info("sanitizer build: the walls have holes for the sanitizer");
+#endif
+}
+
+static void watch_all(void)
+{
+	struct given *g;
+
+	LIST_FOREACH(g, &self.given, link) {
+		if (g->kind != CONTROL_LISTEN && g->kind != CONTROL_SERVE)
+			continue;
+		g->watch = watch_new(self.loop, g->fd, LOOP_READ,
+		    g->kind == CONTROL_LISTEN ? on_listener : on_edge, g);
+		if (g->watch == NULL)
+			log_fatal("cannot watch %s: %s", g->name,
+			    strerror(errno));
+	}
+	self.control_watch = watch_new(self.loop, conv_fd(self.control),
+	    LOOP_READ, on_control, NULL);
+	if (self.control_watch == NULL ||
+	    watch_new(self.loop, self.wake, LOOP_READ, on_wake, NULL) == NULL)
+		log_fatal("cannot watch the control socket");
+}
+
+int service_main(int argc, char **argv, const struct service *program)
+{
+	struct sandbox_identity id = { .uid = (uid_t)-1, .root_fd = -1 };
+	const char *why;
+
+	(void)argc;
+	(void)argv;
+	log_set_name(program->name);
+	signal(SIGPIPE, SIG_IGN);
+	/* one heap: hundreds of threads must not have hundreds of heaps */
+	mallopt(M_ARENA_MAX, 2);
+	self.program = program;
+	LIST_INIT(&self.given);
+	LIST_INIT(&self.sessions);
+	if ((self.row = sandbox_find(program->name)) == NULL)
+		log_fatal("%s has no row in sandbox.def", program->name);
+	self.privileged = geteuid() == 0;
+	struct stat st;
+	if (fstat(SPAWN_CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		fprintf(stderr, "%s: this program is started by master; "
+		    "see postern(1)\n", program->name);
+		return 1;
+	}
+	fcntl(SPAWN_CONTROL_FD, F_SETFD, FD_CLOEXEC);
+	self.arena = arena_new(PARAMS_MAX * 4);
+	self.control = conv_new("master", SPAWN_CONTROL_FD);
+	self.loop = loop_new();
+	self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (self.arena == NULL || self.control == NULL || self.loop == NULL ||
+	    self.wake < 0)
+		log_fatal("no memory");
+	take_start(&id);
+	if (program->start != NULL && program->start() < 0)
+		log_fatal("%s cannot start", program->name);
+	enter_walls(&id);
+	watch_all();
+	if (program->ready != NULL && program->ready(self.loop) < 0)
+		log_fatal("%s cannot start", program->name);
+	if (conv_send(self.control, &control_ready_schema, NULL,
+		clock_now() + START_TIMEOUT, &why) < 0)
+		log_fatal("control socket: %s", why);
+	loop_run(self.loop);
+	return 0;
+}
