@@ -114,7 +114,7 @@ int queue_commit_append(struct queue_commit *c, struct str s)
 	if (c->memory.n + s.n > STREAM_CHUNK && flush_memory(c) < 0)
 		return -1;
 	c->size += s.n;
-	if (s.n >= STREAM_CHUNK)
+	if (c->streamed && s.n >= STREAM_CHUNK)
 		return write_part(c, s, true);
 	if (buf_append(&c->memory, s) < 0)
 		return fail(c, ENOMEM);

@@ -72,6 +72,7 @@ static int refuse(const char **why_r, const char *why)
 int queue_header_decode(const unsigned char in[QUEUE_HEADER_SIZE],
     struct queue_header *h, const char **why_r)
 {
+	unsigned char same[QUEUE_HEADER_SIZE];
 	uint64_t sum = 0;
 
 	memset(h, 0, sizeof(*h));
@@ -108,6 +109,10 @@ int queue_header_decode(const unsigned char in[QUEUE_HEADER_SIZE],
 	}
 	if (sum != h->content_octets)
 		return refuse(why_r, "extents are not the content");
+	/* The sum is taken over what we understood: nothing else is there. */
+	queue_header_encode(h, same);
+	if (memcmp(same, in, sizeof(same)) != 0)
+		return refuse(why_r, "stray octets in the header");
 	return 0;
 }
 
