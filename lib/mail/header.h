@@ -56,12 +56,10 @@ unsigned mail_header_count(struct str message, const char *name);
 int mail_unfold(struct str body, struct buf *out);
 /* The same, without copying when there is nothing to unfold. */
 struct str mail_unfold_arena(struct str body, struct arena *);
-/*
- * Without comments and white space at both ends (structured fields with one
- * token: Content-Transfer-Encoding, MIME-Version). A view when possible.
- */
+/* The first token, without comments and white space before it (fields of
+ * one token: Content-Transfer-Encoding). A view; n 0: there is none. */
 struct str mail_field_token(struct str body);
-/* The first <...> in body with its brackets, without folds (Message-ID,
- * Content-ID, In-Reply-To); p is NULL: none. Moves *rest behind it. */
+/* The first <...> of *rest with its brackets, as it stands (Message-ID,
+ * References); p is NULL: none. Moves *rest behind it. */
 struct str mail_msgid_next(struct str *rest);
 #endif
