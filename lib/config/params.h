@@ -2,7 +2,7 @@
  * params.h - the parameters as the programs read them
  *
  * params.def is the table. Here it becomes `struct params`, with one member
- * of each row's name: const char * for STR and ENUM (never NULL), int64_t
+ * of each row's name: const char * for STR, RAW and ENUM (never NULL), int64_t
  * for INT, SIZE (octets) and TIME (seconds), bool for BOOL.
  */
 #ifndef CONFIG_PARAMS_H
@@ -12,10 +12,11 @@
 #include "base/arena.h"
 #include "base/str.h"
 
-enum param_kind { PARAM_STR, PARAM_INT, PARAM_SIZE, PARAM_TIME, PARAM_BOOL,
-	PARAM_ENUM };
+enum param_kind { PARAM_STR, PARAM_RAW, PARAM_INT, PARAM_SIZE, PARAM_TIME,
+	PARAM_BOOL, PARAM_ENUM };
 
 #define PARAM_TYPE_STR const char *
+#define PARAM_TYPE_RAW const char *
 #define PARAM_TYPE_INT int64_t
 #define PARAM_TYPE_SIZE int64_t
 #define PARAM_TYPE_TIME int64_t
@@ -44,7 +45,6 @@ struct param_extra {
 /* A row as data. */
 struct param {
 	const char *name;
-	const char *group;	/* the program's */
 	enum param_kind kind;
 	size_t offset;		/* into struct params */
 	const char *default_text;
@@ -58,8 +58,9 @@ extern const struct param params_table[];
 extern const size_t params_count;
 /* NULL when there is no such row. Names have case. */
 const struct param *param_find(struct str name);
-/* Title of a group, or NULL. */
-const char *param_group_title(const char *group);
+/* The group (a program's name) that a row of the table stands in, and its
+ * title through title_r if that is not NULL. */
+const char *param_group(const struct param *, const char **title_r);
 
 /*
  * Parses text (expanded already) as the row asks, and stores it in *params.
