@@ -1,4 +1,8 @@
 LIBS += resolver
-resolver_SRCS := dns/answer.c dns/servers.c dns/ubloop.c dns/resolver.c
+resolver_SRCS := dns/answer.c dns/servers.c dns/ubloop.c dns/resolver.c \
+	dns/client.c
 resolver_LDLIBS := $(UNBOUND_LDLIBS)
+PROGRAMS += dns
+dns_SRCS := dns/main.c
+dns_LIBS := resolver service msgs config ipc base
 tests/unit/dns_LIBS := resolver msgs ipc base
