@@ -59,6 +59,7 @@ static struct {
 	struct params params;
 	struct arena *arena;
 	char *service, *arg, *dir;
+	struct strs pairs;
 	LIST_HEAD(, given) given;
 	struct loop *loop;
 	struct conv *control;
@@ -74,6 +75,8 @@ static struct {
 	size_t nclients, nsessions;
 	bool busy;		/* drain() returned false, not yet done */
 } self = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int given_fd(enum control_kind, const char *name);
 
 const struct params *service_params(void)
 {
@@ -93,6 +96,16 @@ const char *service_arg(void)
 const char *service_dir_arg(void)
 {
 	return self.dir;
+}
+
+struct strs service_pairs(void)
+{
+	return self.pairs;
+}
+
+int service_log_fd(void)
+{
+	return given_fd(CONTROL_LOG, "log");
 }
 
 bool service_stopping(void)
@@ -519,10 +532,17 @@ static void take_given(const struct control_give *give)
 
 static void load_params(const struct control_start *start)
 {
+	size_t n = start->params.n;
 	const char *why;
 
-	if (params_load(&self.params, start->params.v, start->params.n,
-		self.arena, &why) < 0)
+	/* the message's own strings go with the next one */
+	self.pairs.v = arena_array(self.arena, n ? n : 1, sizeof(struct str));
+	if (self.pairs.v == NULL)
+		log_fatal("no memory");
+	self.pairs.n = n;
+	for (size_t i = 0; i < n; i++)
+		self.pairs.v[i] = str_of(copy(start->params.v[i]));
+	if (params_load(&self.params, self.pairs.v, n, self.arena, &why) < 0)
 		log_fatal("parameters: %s", why);
 }
 

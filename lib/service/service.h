@@ -72,6 +72,10 @@ int service_dir(const char *role);
 int service_file(const char *param);
 /* `launch`: program file by name, or -1. */
 int service_exec(const char *program);
+/* `launch`: the parameters as they came, and where log lines go, to hand
+ * them on. */
+struct strs service_pairs(void);
+int service_log_fd(void);
 /* Becomes true when the process is to end now / to run dry. */
 bool service_stopping(void);
 bool service_draining(void);
