@@ -1,0 +1,706 @@
+/*
+ * h1.c - kill the queue's code before and after each durable operation
+ *
+ *	crash-h1 --kills N [--seed S] [--dir DIR] [--only ORDER] [-v]
+ *
+ * A child does what `cleanup` and `qmgr` do with a spool, through the same
+ * functions, and is killed (SIGKILL) at one of its durable operations. Then
+ * the spool is recovered twice: as the kill left it, and as a power cut at
+ * that moment might have (shadow.h). What was promised must be true:
+ *
+ *	an acknowledged message is whole and its octets are right, until all
+ *	its recipients have a result; a recipient whose result was called
+ *	recorded is never tried again; an id is never given twice.
+ *
+ * First the same is done with orders that are known to break a promise. If
+ * the harness does not catch each of them it is blind, and says so.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "queue/commit.h"
+#include "queue/done.h"
+#include "queue/recover.h"
+#include "shadow.h"
+
+#define MESSAGES 8
+#define RECIPIENTS 2
+#define DONE_AREA 512		/* 16 records: it is switched all the time */
+#define CONTROL_RUNS 3000	/* in which a losing order must be caught */
+
+enum order {
+	ORDER_OURS,
+	ORDER_LINK_LATE, ORDER_RENAME_LATE, ORDER_NO_DIR_SYNC,
+	ORDER_NO_FILE_SYNC, ORDER_DONE_UNSYNCED, ORDER_DEFER_UNSYNCED,
+	ORDER_COUNT
+};
+
+static const char *const order_names[ORDER_COUNT] = {
+	"create, sync directory, write, sync file",
+	"sync file, then link, no directory sync",
+	"sync file, then rename, no directory sync",
+	"create, write, sync file, no directory sync",
+	"create, sync directory, write, no file sync",
+	"result called recorded before the done log is synced",
+	"done log forgets a deferred message whose log is not synced",
+};
+
+enum broken { LOST, AGAIN, OTHER, BROKEN_COUNT };
+
+/* The promise that an order is known to break. */
+static const enum broken order_breaks[ORDER_COUNT] = {
+	OTHER, LOST, LOST, LOST, LOST, AGAIN, AGAIN,
+};
+
+enum result { PENDING, BEGUN, RECORDED };
+
+struct message {
+	uint64_t id;
+	uint32_t octets;
+	bool acked;
+	unsigned char result[RECIPIENTS];
+};
+
+/* What the child promised before it died; shared with the parent. */
+struct promise {
+	struct message messages[MESSAGES];
+	int count;
+	uint64_t highest_id;
+	unsigned operations;
+	bool finished;
+};
+
+struct run {
+	struct promise *promise;
+	struct shadow *shadow;
+	int live, image;
+	enum order order;
+	unsigned seed, kill_at;
+	bool kill_after, first_start;
+};
+
+static bool verbose;
+
+/* --- the child -------------------------------------------------------- */
+
+static int hook(const struct sys_event *ev, void *ctx)
+{
+	struct run *run = ctx;
+	struct promise *p = run->promise;
+
+	if (ev->op == SYS_CLOSE)
+		return 0;
+	if (!ev->after)
+		p->operations++;
+	else
+		shadow_event(run->shadow, ev);
+	if (p->operations == run->kill_at && ev->after == run->kill_after)
+		kill(getpid(), SIGKILL);
+	return 0;
+}
+
+static char *fill(uint64_t id, uint32_t octets)
+{
+	static char text[200000];
+	uint32_t x = (uint32_t)id * 2654435761u + 1;
+
+	for (uint32_t i = 0; i < octets; i++) {
+		x = x * 1103515245u + 12345u;
+		text[i] = (char)(x >> 16);
+	}
+	return text;
+}
+
+static void must(int rc, const char *what)
+{
+	if (rc >= 0)
+		return;
+	fprintf(stderr, "crash-h1: %s: %s\n", what, strerror(errno));
+	_exit(3);
+}
+
+static struct queue_recipient recipients[RECIPIENTS] = {
+	{ .address = { "a@example.org", 13 } },
+	{ .address = { "b@example.org", 13 } },
+};
+
+static void commit(int fd, const struct message *m)
+{
+	struct queue_envelope e = { .arrival = 1, .sender = STR("s@x"),
+		.recipients = recipients, .recipient_count = RECIPIENTS };
+	char *text = fill(m->id, m->octets);
+	struct queue_commit *c;
+	const char *why;
+
+	must(queue_commit_begin(&c, fd, m->id, 1 << 20), "begin");
+	/* The first octets come last, as a signature does. */
+	must(queue_commit_append(c, str_n(text + 10, m->octets - 10)),
+	    "append");
+	must(queue_commit_splice(c, 0, 0, str_n(text, 10)), "splice");
+	must(queue_commit(c, &e, &why), "commit");
+	queue_commit_end(&c);
+}
+
+/* The octets of a committed file, written elsewhere and not synced. */
+static void commit_unsynced(struct run *run, int fd, const struct message *m)
+{
+	static char copy[250000];
+	int scratch;
+	ssize_t n;
+
+	sys_set_hook(NULL, NULL);
+	scratch = openat(run->image, "scratch", O_RDWR | O_CREAT | O_TRUNC,
+	    0600);
+	commit(scratch, m);
+	n = sys_pread_full(scratch, copy, sizeof(copy), 0);
+	close(scratch);
+	unlinkat(run->image, "scratch", 0);
+	sys_set_hook(hook, run);
+	must(sys_pwrite_all(fd, copy, (size_t)n, 0), "write");
+}
+
+/* Verbs 1 and 2, as run->order has it; the last line is the 250. */
+static struct message *receive(struct run *run, struct queue_spool *s)
+{
+	struct promise *p = run->promise;
+	int in = s->place[QUEUE_INCOMING], fd;
+	struct message *m = &p->messages[p->count];
+	char name[QUEUE_ID_SIZE];
+
+	m->octets = rand_r(&run->seed) % 8 == 0
+	    ? 66000 + (uint32_t)rand_r(&run->seed) % 5000
+	    : 20 + (uint32_t)rand_r(&run->seed) % 3000;
+	if (run->order == ORDER_OURS || run->order >= ORDER_NO_FILE_SYNC) {
+		must(queue_spool_stock(s, 1, &m->id, &fd), "stock");
+	} else {
+		m->id = s->next_id++;
+		queue_id_text(m->id, name);
+		fd = sys_openat(in, run->order == ORDER_NO_DIR_SYNC ? name
+		    : "tmp", O_RDWR | O_CREAT | O_EXCL, 0600);
+		must(fd, "open");
+	}
+	p->highest_id = m->id;
+	p->count++;
+	if (run->order == ORDER_NO_FILE_SYNC)
+		commit_unsynced(run, fd, m);
+	else
+		commit(fd, m);
+	if (run->order == ORDER_LINK_LATE) {
+		must(sys_linkat(in, "tmp", in, name), "link");
+		must(sys_unlinkat(in, "tmp"), "unlink");
+	} else if (run->order == ORDER_RENAME_LATE) {
+		must(sys_renameat(in, "tmp", in, name), "rename");
+	}
+	m->acked = true;
+	sys_close(fd);
+	return m;
+}
+
+static int settle(void *ctx)
+{
+	struct queue_spool *s = ctx;
+
+	return sys_fsync(s->place[QUEUE_INCOMING]);
+}
+
+static void record(struct run *run, struct queue_spool *s,
+    struct queue_done *d, struct message *m, uint32_t r)
+{
+	m->result[r] = BEGUN;
+	must(queue_done_add(d, m->id, r, QUEUE_LOG_SENT, 1), "done");
+	if (run->order == ORDER_DONE_UNSYNCED)
+		m->result[r] = RECORDED;
+	must(queue_done_sync(d, settle, s), "done sync");
+	m->result[r] = RECORDED;
+}
+
+/* Appends what is known of the recipients to the file's own log. */
+static void log_results(struct run *run, struct queue_spool *s,
+    const struct queue_name *name, struct message *m,
+    const enum queue_log_what what[RECIPIENTS])
+{
+	struct queue_reader reader;
+	const char *why;
+	uint64_t end;
+	struct buf b;
+	int fd;
+
+	buf_init(&b, 65536);
+	fd = queue_spool_open_file(s, name, true);
+	must(fd, "open");
+	must(queue_reader_open_header(&reader, fd, m->id, &why), why);
+	must(queue_log_read(fd, &reader.header, NULL, NULL, &end), "log");
+	for (uint32_t r = 0; r < RECIPIENTS; r++) {
+		struct queue_log_record rec = { r, what[r], 1, STR("4.0.0"),
+			STR(""), STR("not now") };
+
+		if (what[r] != 0)
+			must(queue_log_encode(m->id, &rec, &b), "encode");
+	}
+	if (run->order == ORDER_DEFER_UNSYNCED)
+		must(sys_pwrite_all(fd, b.p, b.n, (off_t)end), "write");
+	else
+		must(queue_log_append(fd, buf_str(&b), &end), "append");
+	sys_close(fd);
+	buf_fini(&b);
+}
+
+static void release(struct run *run, struct queue_spool *s,
+    const struct queue_name *name)
+{
+	(void)run;
+	must(queue_spool_release(s, name), "release");
+	if (name->place == QUEUE_DEFERRED)
+		queue_spool_drop_due(s, name->due);
+}
+
+/* One recipient delivered, the other deferred, perhaps retried. */
+static void defer(struct run *run, struct queue_spool *s,
+    struct queue_done *d, struct message *m)
+{
+	struct queue_name name = { m->id, QUEUE_INCOMING, 0 };
+	static const enum queue_log_what first[RECIPIENTS] = {
+		QUEUE_LOG_SENT, QUEUE_LOG_DEFERRED };
+	static const enum queue_log_what second[RECIPIENTS] = {
+		0, QUEUE_LOG_FAILED };
+	static const enum queue_log_what third[RECIPIENTS] = {
+		0, QUEUE_LOG_NOTIFIED };
+	int64_t due = queue_due_bucket(1000 +
+	    (int64_t)(rand_r(&run->seed) % 4) * 64);
+
+	record(run, s, d, m, 0);
+	log_results(run, s, &name, m, first);
+	must(queue_spool_move(s, &name, QUEUE_DEFERRED, due), "move");
+	must(queue_spool_sync(s, &name), "sync");
+	queue_done_forget(d, m->id);
+	if (rand_r(&run->seed) % 2)
+		return;
+	m->result[1] = BEGUN;
+	log_results(run, s, &name, m, second);
+	log_results(run, s, &name, m, third);
+	m->result[1] = RECORDED;
+	release(run, s, &name);
+}
+
+static void handle(struct run *run, struct queue_spool *s,
+    struct queue_done *d, struct message *m)
+{
+	struct queue_name name = { m->id, QUEUE_INCOMING, 0 };
+
+	switch (rand_r(&run->seed) % 4) {
+	case 0:
+		defer(run, s, d, m);
+		break;
+	case 1:
+		must(queue_spool_move(s, &name, rand_r(&run->seed) % 2
+		    ? QUEUE_HOLD : QUEUE_CORRUPT, 0), "move");
+		must(queue_spool_sync(s, &name), "sync");
+		break;
+	default:
+		record(run, s, d, m, 0);
+		record(run, s, d, m, 1);
+		release(run, s, &name);
+		queue_done_forget(d, m->id);
+	}
+}
+
+static int note(enum queue_found found, const struct queue_name *name,
+    const char *file, int fd, const char *why, void *ctx)
+{
+	(void)found, (void)name, (void)file, (void)fd, (void)why, (void)ctx;
+	return 0;
+}
+
+static void scenario(struct run *run)
+{
+	struct queue_spool s;
+	struct queue_done *d;
+	const char *why;
+
+	sys_set_hook(hook, run);
+	must(queue_spool_open(&s, run->live, true, false, &why), why);
+	d = queue_done_open(run->live, DONE_AREA);
+	must(d == NULL ? -1 : 0, "done");
+	must(queue_recover(&s, note, NULL), "recover");
+	/* What is not ours has no stock, and no sync of the stock's. */
+	for (int i = 0; i < MESSAGES; i += 2) {
+		struct message *a = receive(run, &s), *b = receive(run, &s);
+
+		handle(run, &s, d, a);
+		handle(run, &s, d, b);
+	}
+	queue_done_close(&d);
+	queue_spool_close(&s);
+}
+
+/* --- the parent: what is there is held against what was promised ------- */
+
+struct view {
+	struct run *run;
+	const char *name;
+	bool found[MESSAGES];
+	bool known[MESSAGES][RECIPIENTS];	/* a final result is known */
+	int *broken;		/* one count a kind */
+};
+
+static void violation(struct view *v, enum broken kind,
+    const struct message *m, const char *what)
+{
+	char id[QUEUE_ID_SIZE];
+
+	v->broken[kind]++;
+	if (verbose)
+		fprintf(stderr, "crash-h1: %s: %s: %s (kill %s operation %u, "
+		    "seed %u)\n", v->name, queue_id_text(m->id, id), what,
+		    v->run->kill_after ? "after" : "before",
+		    v->run->kill_at, v->run->seed);
+}
+
+static int index_of(const struct view *v, uint64_t id)
+{
+	for (int i = 0; i < v->run->promise->count; i++)
+		if (v->run->promise->messages[i].id == id)
+			return i;
+	return -1;
+}
+
+static void done_seen(uint64_t id, uint32_t recipient,
+    enum queue_log_what what, int64_t when, void *ctx)
+{
+	struct view *v = ctx;
+	int i = index_of(v, id);
+
+	(void)what, (void)when;
+	if (i >= 0 && recipient < RECIPIENTS)
+		v->known[i][recipient] = true;
+}
+
+struct log_seen {
+	struct view *view;
+	int index;
+};
+
+static int log_record_seen(const struct queue_log_record *r, void *ctx)
+{
+	struct log_seen *l = ctx;
+
+	if (r->recipient < RECIPIENTS && r->what != QUEUE_LOG_DEFERRED)
+		l->view->known[l->index][r->recipient] = true;
+	return 0;
+}
+
+static int found(enum queue_found what, const struct queue_name *name,
+    const char *file, int fd, const char *why, void *ctx)
+{
+	struct view *v = ctx;
+	struct log_seen l = { v, index_of(v, name->id) };
+	struct queue_reader r;
+	struct message *m;
+	static char got[200000];
+	uint64_t end;
+
+	(void)file;
+	if (l.index < 0)
+		return 0;
+	m = &v->run->promise->messages[l.index];
+	if (what != QUEUE_FOUND_MESSAGE) {
+		if (m->acked && what != QUEUE_FOUND_REMOVED)
+			violation(v, LOST, m, why ? why : "not a message");
+		return 0;
+	}
+	if (v->found[l.index])
+		violation(v, OTHER, m, "found twice");
+	v->found[l.index] = true;
+	if (queue_reader_open_header(&r, fd, m->id, &why) < 0 ||
+	    queue_reader_pread(&r, got, sizeof(got), 0) != m->octets ||
+	    memcmp(got, fill(m->id, m->octets), m->octets) != 0)
+		violation(v, LOST, m, "other octets than were sent");
+	if (queue_log_read(fd, &r.header, log_record_seen, &l, &end) < 0)
+		violation(v, OTHER, m, "its log cannot be read");
+	return 0;
+}
+
+static int look(const struct queue_name *name, const char *file, void *ctx)
+{
+	struct { struct view *v; struct queue_spool *s; } *pair = ctx;
+
+	return queue_recover_file(pair->s, name, file, found, pair->v);
+}
+
+static void judge(struct view *v)
+{
+	struct promise *p = v->run->promise;
+
+	for (int i = 0; i < p->count; i++) {
+		struct message *m = &p->messages[i];
+		bool open = false;
+
+		for (int r = 0; r < RECIPIENTS; r++) {
+			if (m->result[r] == PENDING) {
+				open = true;
+				if (v->known[i][r])
+					violation(v, OTHER, m, "a result that "
+					    "nobody gave");
+			}
+			if (m->result[r] == RECORDED && v->found[i] &&
+			    !v->known[i][r])
+				violation(v, AGAIN, m, "a recorded recipient "
+				    "would be tried again");
+		}
+		if (m->acked && open && !v->found[i])
+			violation(v, LOST, m, "lost");
+	}
+}
+
+/* Recovers what is in dir as the next start would, and judges it. */
+static void check(struct run *run, int dir, const char *name,
+    int broken[BROKEN_COUNT])
+{
+	struct view v = { .run = run, .name = name, .broken = broken };
+	struct queue_spool s;
+	struct { struct view *v; struct queue_spool *s; } pair = { &v, &s };
+	struct queue_done *d = NULL;
+	const char *why;
+
+	if (queue_spool_open(&s, dir, true, false, &why) < 0) {
+		fprintf(stderr, "crash-h1: %s: %s\n", why, strerror(errno));
+		broken[OTHER]++;
+		return;
+	}
+	d = queue_done_open(dir, DONE_AREA);
+	if (d == NULL || queue_done_read(d, done_seen, &v) < 0 ||
+	    queue_recover(&s, found, &v) < 0) {
+		fprintf(stderr, "crash-h1: recovery failed: %s\n",
+		    strerror(errno));
+		v.broken[OTHER]++;
+	}
+	for (int i = QUEUE_DEFERRED; i < QUEUE_PLACE_COUNT; i++)
+		if (queue_spool_scan(&s, i, INT64_MAX, look, &pair) < 0)
+			v.broken[OTHER]++;
+	judge(&v);
+	if (s.next_id <= run->promise->highest_id) {
+		v.broken[OTHER]++;
+		if (verbose)
+			fprintf(stderr, "crash-h1: an id would be given "
+			    "twice\n");
+	}
+	queue_done_close(&d);
+	queue_spool_close(&s);
+}
+
+static void wipe(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY);
+	DIR *d = fdopendir(copy);
+	struct dirent *e;
+
+	while ((e = readdir(d)) != NULL) {
+		if (strcmp(e->d_name, ".") == 0 ||
+		    strcmp(e->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dir, e->d_name, 0) < 0 && errno == EISDIR) {
+			int sub = openat(dir, e->d_name,
+			    O_RDONLY | O_DIRECTORY);
+
+			wipe(sub);
+			close(sub);
+			unlinkat(dir, e->d_name, AT_REMOVEDIR);
+		}
+	}
+	closedir(d);
+}
+
+static void prepare(struct run *run)
+{
+	struct queue_spool s;
+	struct queue_done *d;
+	const char *why;
+
+	wipe(run->live);
+	memset(run->promise, 0, sizeof(*run->promise));
+	if (!run->first_start) {
+		must(queue_spool_open(&s, run->live, true, false, &why), why);
+		d = queue_done_open(run->live, DONE_AREA);
+		must(d == NULL ? -1 : 0, "done");
+		queue_done_close(&d);
+		queue_spool_close(&s);
+	}
+	must(shadow_reset(run->shadow, run->live), "shadow");
+}
+
+/* One child. True: it died where it was told to. */
+static bool go(struct run *run, int broken[BROKEN_COUNT])
+{
+	unsigned cut_seed = run->seed ^ 0x5bd1e995;
+	bool killed;
+	int status;
+	pid_t pid;
+
+	prepare(run);
+	pid = fork();
+	must(pid, "fork");
+	if (pid == 0) {
+		scenario(run);
+		run->promise->finished = true;
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	if (!killed && !run->promise->finished) {
+		fprintf(stderr, "crash-h1: the child failed, status %d\n",
+		    status);
+		exit(2); /* says nothing about any order */
+	}
+	if (shadow_overflowed(run->shadow)) {
+		fprintf(stderr, "crash-h1: the shadow's tables are full\n");
+		exit(2);
+	}
+	wipe(run->image);
+	must(shadow_cut(run->shadow, run->live, run->image,
+	    (enum shadow_choice)(rand_r(&cut_seed) % 3), &cut_seed), "cut");
+	check(run, run->image, "power cut", broken);
+	check(run, run->live, "kill", broken);
+	return killed;
+}
+
+static unsigned count_operations(struct run *run)
+{
+	int broken[BROKEN_COUNT] = { 0 };
+
+	run->kill_at = 0;
+	go(run, broken);
+	return run->promise->operations;
+}
+
+struct total {
+	unsigned long runs, kills;
+	int broken[BROKEN_COUNT];
+};
+
+static struct total storm(struct run *run, unsigned long kills,
+    unsigned long runs_max, unsigned *seed)
+{
+	struct total t = { 0 };
+	unsigned most = count_operations(run) * 5 / 4;
+
+	while (t.kills < kills && t.runs < runs_max) {
+		run->seed = (unsigned)rand_r(seed);
+		run->first_start = run->order == ORDER_OURS && t.runs % 64 == 0;
+		run->kill_at = 1 + (unsigned)rand_r(seed) % most;
+		run->kill_after = rand_r(seed) % 2;
+		t.kills += go(run, t.broken);
+		t.runs++;
+		if (run->order != ORDER_OURS &&
+		    t.broken[order_breaks[run->order]] > 0)
+			break;
+	}
+	run->first_start = false;
+	return t;
+}
+
+static int open_dir(const char *base, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", base, name);
+	must(mkdir(path, 0700), path);
+	return open(path, O_RDONLY | O_DIRECTORY);
+}
+
+/* Every losing order has to be caught, else a pass would mean nothing. */
+static int try_controls(struct run *run, unsigned *seed)
+{
+	int blind = 0;
+
+	for (int order = 1; order < ORDER_COUNT; order++) {
+		struct total t;
+		bool caught;
+
+		run->order = (enum order)order;
+		t = storm(run, CONTROL_RUNS, CONTROL_RUNS, seed);
+		caught = t.broken[order_breaks[order]] > 0;
+		printf("crash-h1: %s: %s after %lu kills\n",
+		    order_names[order], caught ? "caught" : "NOT CAUGHT",
+		    t.kills);
+		blind += !caught;
+	}
+	run->order = ORDER_OURS;
+	return blind;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: crash-h1 [--kills N] [--seed S] [--dir DIR] "
+	    "[-v]\n");
+	return 64;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "kills", required_argument, NULL, 'k' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "dir", required_argument, NULL, 'd' }, { 0 },
+	};
+	unsigned long kills = 100000;
+	unsigned seed = (unsigned)clock_wall(), given;
+	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+	    : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	char root[128];
+	struct run run = { 0 };
+	struct total t;
+	int c, blind, violations;
+	int64_t start;
+
+	while ((c = getopt_long(argc, argv, "v", options, NULL)) != -1)
+		switch (c) {
+		case 'k': kills = strtoul(optarg, NULL, 10); break;
+		case 's': seed = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'd': base = optarg; break;
+		case 'v': verbose = true; break;
+		default: return usage();
+		}
+	given = seed;
+	snprintf(root, sizeof(root), "%s/postern-h1-XXXXXX", base);
+	if (mkdtemp(root) == NULL) {
+		perror(root);
+		return 1;
+	}
+	signal(SIGIO, SIG_IGN);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	run.live = open_dir(root, "live");
+	run.image = open_dir(root, "image");
+	run.shadow = shadow_new();
+	run.promise = mmap(NULL, sizeof(*run.promise), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (run.shadow == NULL || run.promise == MAP_FAILED) {
+		perror("mmap");
+		return 1;
+	}
+	blind = try_controls(&run, &seed);
+	verbose = true;
+	start = clock_now();
+	t = storm(&run, kills, 4 * kills + 100, &seed);
+	wipe(run.live);
+	wipe(run.image);
+	unlinkat(run.live, "../live", AT_REMOVEDIR);
+	unlinkat(run.image, "../image", AT_REMOVEDIR);
+	rmdir(root);
+	violations = t.broken[LOST] + t.broken[AGAIN] + t.broken[OTHER];
+	printf("crash-h1: %s: %lu kills in %lu runs, %d violations, "
+	    "%.1f s, seed %u\n", order_names[ORDER_OURS], t.kills, t.runs,
+	    violations, (double)(clock_now() - start) / 1e6, given);
+	if (blind > 0)
+		printf("crash-h1: BLIND: %d losing orders passed\n", blind);
+	return blind > 0 || violations > 0 || t.kills < kills ? 1 : 0;
+}

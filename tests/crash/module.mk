@@ -1,0 +1,3 @@
+TOOLS += crash-h1
+crash-h1_SRCS := tests/crash/h1.c tests/crash/shadow.c
+crash-h1_LIBS := queue base

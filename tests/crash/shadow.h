@@ -1,0 +1,40 @@
+/*
+ * shadow.h - what a power cut would leave of a spool
+ *
+ * Fed from the shim's hook, in memory shared with the parent: which names
+ * and which octets were made durable, and what was done since. Stricter
+ * than any filesystem: a name is durable after a sync of its directory and
+ * never before (a sync of the file does not count), an octet after a sync
+ * of its file; what is not durable is kept or dropped independently of
+ * everything else. Only a rename is one step: both names or none.
+ */
+#ifndef CRASH_SHADOW_H
+#define CRASH_SHADOW_H
+#include "base/sys.h"
+
+#define SHADOW_DIRS 24
+#define SHADOW_FILES 64
+#define SHADOW_NAMES 96
+#define SHADOW_PENDING 256
+#define SHADOW_POOL (2u << 20)
+#define SHADOW_NAME 32
+
+struct shadow;
+
+/* In shared memory. NULL without it. */
+struct shadow *shadow_new(void);
+/* The tree below root as it is now is durable; forgets everything else. */
+int shadow_reset(struct shadow *, int root);
+/* For the hook, in the child. */
+void shadow_event(struct shadow *, const struct sys_event *);
+
+enum shadow_choice { SHADOW_DROP, SHADOW_KEEP, SHADOW_RANDOM };
+/*
+ * Writes into `image` (an empty directory) what may be there after a cut.
+ * live: the tree as it stands, for octets that were not synced. 0 or -1.
+ */
+int shadow_cut(struct shadow *, int live, int image, enum shadow_choice,
+    unsigned *seed);
+/* A table was too small: the run proves nothing. */
+bool shadow_overflowed(const struct shadow *);
+#endif
