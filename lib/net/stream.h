@@ -111,6 +111,7 @@ int stream_push_input(struct stream *, struct str);
 /* 0, or -1 when an earlier or this write failed. */
 int stream_write(struct stream *, struct str);
 int stream_write_c(struct stream *, const char *);
+/* Less than STREAM_OUT_FULL octets. */
 int stream_printf(struct stream *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* The octets [at, at+n) of a file: sendfile(2) when nothing is in between.
