@@ -1,0 +1,61 @@
+/* ID (RFC 2971): who the client is, for the log; who we are, in a word */
+#include "base/log.h"
+#include "imapd/commands.h"
+
+/* RFC 2971 3.3: at most 30 pairs, field names of 30 octets, values of
+ * 1024. */
+#define PAIRS_MAX 30
+#define NAME_MAX_OCTETS 30
+#define VALUE_MAX_OCTETS 1024
+
+static int parse_pairs(struct parse *p, struct buf *text)
+{
+	unsigned pairs = 0;
+	struct str name, value;
+
+	if (parse_char(p, '(') < 0)
+		return -1;
+	while (!parse_try(p, ')')) {
+		if (pairs > 0 && parse_space(p) < 0)
+			return -1;
+		/* Some clients put a space in front of the ")". */
+		if (pairs > 0 && parse_try(p, ')'))
+			break;
+		if (parse_string(p, &name) < 0 || parse_space(p) < 0 ||
+		    parse_nstring(p, &value) < 0)
+			return -1;
+		if (++pairs > PAIRS_MAX)
+			return parse_fail(p, "Too many ID fields");
+		if (name.n > NAME_MAX_OCTETS)
+			return parse_fail(p, "ID field name is too long");
+		if (value.n > VALUE_MAX_OCTETS)
+			return parse_fail(p, "ID value is too long");
+		buf_printf(text, "%s" STR_FMT "=" STR_FMT,
+		    text->n ? ", " : "", STR_ARG(name), STR_ARG(value));
+	}
+	return 0;
+}
+
+int cmd_id(struct session *s)
+{
+	struct parse *p = &s->parse;
+	struct buf text;
+	int rc = 0;
+
+	if (parse_space(p) < 0)
+		return -1;
+	buf_init(&text, 1500);
+	if (!parse_try_word(p, "NIL"))
+		rc = parse_pairs(p, &text);
+	if (rc == 0)
+		rc = parse_end(p);
+	if (rc == 0) {
+		if (text.n > 0)
+			log_info("user=<%s>, client: %s", s->server->user,
+			    buf_cstr(&text));
+		session_say(s, "* ID (\"name\" \"Postern\")");
+		session_ok(s, "ID completed");
+	}
+	buf_fini(&text);
+	return rc;
+}
