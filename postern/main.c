@@ -1,0 +1,131 @@
+/*
+ * postern - the operator's command
+ *
+ * Hears from:  the operator
+ * Talks to:    master (signals), qmgr and pickup (sockets below the spool)
+ * Runs as:     the operator
+ * Owns:        nothing
+ * Start at:    the table `commands`
+ * RFCs:        none
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "postern/postern.h"
+
+static const struct command *const commands[] = {
+	&command_init, &command_start, &command_stop, &command_reload,
+	&command_status,
+#include "postern/commands.def"
+};
+
+static const char *program = "postern";
+
+void complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+int find_program(const char *name, char *path, size_t size)
+{
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	int fd;
+
+	if (n > 0) {
+		self[n] = '\0';
+		snprintf(path, size, "%s/%s", dirname(self), name);
+		fd = open(path, O_PATH | O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+	}
+	snprintf(path, size, "%s/%s", POSTERN_LIBEXECDIR, name);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		complain("program %s is neither beside this one nor in %s",
+		    name, POSTERN_LIBEXECDIR);
+	return fd;
+}
+
+static bool has_name(const struct command *c, const char *name)
+{
+	struct str rest = c->names ? str_of(c->names) : STR_NONE, word;
+
+	while (str_word(&rest, " ", &word))
+		if (str_eq_c(word, name))
+			return true;
+	return false;
+}
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: postern [-c DIRECTORY] VERB [ARGUMENT]...\n\n"
+	    "  -c DIRECTORY  configuration (default %s)\n\nverbs:\n",
+	    POSTERN_SYSCONFDIR);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (commands[i]->verb != NULL)
+			fprintf(out, "  %-8s %s\n           %s\n",
+			    commands[i]->verb, commands[i]->usage,
+			    commands[i]->help);
+	fprintf(out, "\nsee postern(1)\n");
+}
+
+int main(int argc, char **argv)
+{
+	struct context ctx = { .config_dir = getenv("MAIL_CONFIG") };
+	char *name = basename(argv[0]);
+	int c;
+
+	log_set_name(name);
+	program = name;
+	ctx.program = name;
+	if (ctx.config_dir == NULL || ctx.config_dir[0] == '\0')
+		ctx.config_dir = POSTERN_SYSCONFDIR;
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (has_name(commands[i], name))
+			return commands[i]->run(&ctx, argc, argv);
+	while ((c = getopt(argc, argv, "+c:hV")) != -1) {
+		switch (c) {
+		case 'c':
+			ctx.config_dir = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case 'V':
+			printf("postern %s\n", POSTERN_VERSION);
+			return 0;
+		default:
+			usage(stderr);
+			return 64;
+		}
+	}
+	if (optind == argc) {
+		usage(stderr);
+		return 64;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (commands[i]->verb != NULL &&
+		    strcmp(commands[i]->verb, argv[optind]) == 0) {
+			int first = optind;
+
+			optind = 1;
+			return commands[i]->run(&ctx, argc - first,
+			    argv + first);
+		}
+	complain("there is no verb \"%s\"; postern -h lists them",
+	    argv[optind]);
+	return 64;
+}
