@@ -109,6 +109,8 @@ static void reload(void)
 {
 	struct plan *plan = plan_read(false);
 
+	if (plan != NULL && plan_bind_public(plan) < 0)
+		plan_free(&plan);
 	if (plan == NULL) {
 		log_warn("reload: the configuration has errors; "
 		    "the old one stays in force");

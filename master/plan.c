@@ -1,10 +1,10 @@
 /*
  * plan.c - from main.cf and master.cf to groups of processes
  *
- * Lines of master.cf name services as Postfix does. The table below says
- * which program answers a command, so that files of sites work; internal
- * programs are started whether a line names them or not, and a line gives
- * them its -o and its process limit.
+ * Lines of master.cf name services as Postfix does; config/commands.h says
+ * which program answers a command, so that files of sites work. Internal
+ * programs are started whether a line names them or not; a line gives them
+ * its -o and its process limit.
  */
 #include <errno.h>
 #include <pwd.h>
@@ -12,59 +12,40 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "config/commands.h"
 #include "master/master.h"
 
-struct command {
-	const char *command;	/* in master.cf */
-	const char *program;	/* row of sandbox.def; NULL: nothing to start */
-	const char *socket;	/* "public" name it listens on, or NULL */
-	const char *preset;	/* "name=value" put before the line's -o */
+/* What a command needs beside the program that answers for it
+ * (config/commands.h). */
+struct extra {
+	const char *command;
+	const char *socket;	/* name in public/ that it listens on */
+	const char *preset;	/* "name=value" that a line's -o may override */
 };
 
-static const struct command commands[] = {
-	{ "smtpd", "smtpd", NULL, NULL },
-	{ "postscreen", "smtpd", NULL, NULL },
-	{ "lmtpd", "smtpd", NULL, "smtpd_protocol=lmtp" },
-	{ "imap-login", "login", NULL, "login_protocol=imap" },
-	{ "pop3-login", "login", NULL, "login_protocol=pop3" },
-	{ "pickup", "pickup", "pickup", NULL },
-	{ "showq", "qmgr", "showq", NULL },
-	{ "cleanup", "cleanup", NULL, NULL },
-	{ "qmgr", "qmgr", NULL, NULL },
-	{ "nqmgr", "qmgr", NULL, NULL },
-	{ "oqmgr", "qmgr", NULL, NULL },
-	{ "trivial-rewrite", "lookup", NULL, NULL },
-	{ "proxymap", "lookup", NULL, NULL },
-	{ "bounce", "bounce", NULL, NULL },
-	{ "smtp", "smtp", NULL, NULL },
-	{ "lmtp", "smtp", NULL, NULL },
-	{ "local", "local", NULL, NULL },
-	{ "virtual", "local", NULL, NULL },
-	{ "anvil", "limits", NULL, NULL },
-	{ "error", "qmgr", NULL, NULL },
-	{ "discard", "qmgr", NULL, NULL },
-	{ "tlsmgr", "keys", NULL, NULL },
-	{ "postlogd", "log", NULL, NULL },
-	{ "scache", NULL, NULL, NULL },
-	{ "verify", NULL, NULL, NULL },
-	{ "flush", NULL, NULL, NULL },
-	{ "tlsproxy", NULL, NULL, NULL },
-	{ "dnsblog", NULL, NULL, NULL },
-	{ "auth", "auth", NULL, NULL },
-	{ "dns", "dns", NULL, NULL },
-	{ "keys", "keys", NULL, NULL },
-	{ "limits", "limits", NULL, NULL },
-	{ "launch", "launch", NULL, NULL },
-	{ "log", "log", NULL, NULL },
-	{ "lookup", "lookup", NULL, NULL },
+static const struct extra extras[] = {
+	{ "pickup", "pickup", NULL },
+	{ "showq", "showq", NULL },
+	{ "imap-login", NULL, "login_protocol=imap" },
+	{ "pop3-login", NULL, "login_protocol=pop3" },
 };
 
-static const struct command *find_command(const char *name)
+static const struct extra *extra_of(const char *command)
 {
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].command, name) == 0)
-			return &commands[i];
-	return NULL;
+	static const struct extra none;
+
+	for (size_t i = 0; i < sizeof(extras) / sizeof(extras[0]); i++)
+		if (strcmp(extras[i].command, command) == 0)
+			return &extras[i];
+	return &none;
+}
+
+/* The program that answers for a line, or NULL. */
+static const char *program_of(const struct master_service *s)
+{
+	const struct command *c = command_find(str_of(s->command));
+
+	return c ? c->program : NULL;
 }
 
 uid_t plan_uid(const struct plan *plan, const struct sandbox *row,
@@ -256,16 +237,15 @@ static int listen_everywhere(struct plan *plan, struct group *g,
 	return count > 0 ? 0 : -1;
 }
 
-static int plan_inet(struct plan *plan, const struct master_service *s,
-    const struct command *c)
+static int plan_inet(struct plan *plan, const struct master_service *s)
 {
-	struct group *g = new_group(plan, sandbox_find(c->program),
+	struct group *g = new_group(plan, sandbox_find(program_of(s)),
 	    arena_cstr(plan->arena, str_of(s->command)));
 	char address[256];
 
 	g->on_tcp = true;
 	g->session_max = sessions_of(plan, s, g->processes);
-	set_pairs(plan, g, s, c->preset);
+	set_pairs(plan, g, s, extra_of(s->command)->preset);
 	if (s->host == NULL)
 		return listen_everywhere(plan, g, s);
 	snprintf(address, sizeof(address), "inet:%s:%u", s->host, s->port);
@@ -284,11 +264,10 @@ static void plan_internal(struct plan *plan, const struct master_service *all,
 		    strcmp(row->name, "login") == 0)
 			continue;
 		for (size_t i = 0; i < n && line == NULL; i++) {
-			const struct command *c = find_command(all[i].command);
+			const char *program = program_of(&all[i]);
 
-			if (all[i].type != MASTER_INET && c != NULL &&
-			    c->program != NULL &&
-			    strcmp(c->program, row->name) == 0)
+			if (all[i].type != MASTER_INET && program != NULL &&
+			    strcmp(program, row->name) == 0)
 				line = &all[i];
 		}
 		g = new_group(plan, row, row->name);
@@ -301,16 +280,15 @@ static int plan_sockets(struct plan *plan, const struct master_service *all,
     size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct command *c = find_command(all[i].command);
+		const char *name = extra_of(all[i].command)->socket;
 		char address[4200];
 
-		if (all[i].type == MASTER_INET || c == NULL ||
-		    c->socket == NULL)
+		if (all[i].type == MASTER_INET || name == NULL)
 			continue;
 		snprintf(address, sizeof(address), "unix:%s/%s",
-		    plan->params.queue_directory, c->socket);
-		if (add_listener(plan, find_group(plan, c->program),
-			c->socket, address, all[i].line) < 0)
+		    plan->params.queue_directory, name);
+		if (add_listener(plan, find_group(plan, program_of(&all[i])),
+			name, address, all[i].line) < 0)
 			return -1;
 	}
 	return 0;
@@ -323,19 +301,18 @@ static int make_groups(struct plan *plan)
 
 	plan_internal(plan, all, n);
 	for (size_t i = 0; i < n; i++) {
-		const struct command *c = find_command(all[i].command);
+		const char *program = program_of(&all[i]);
 
-		if (c == NULL || (all[i].type == MASTER_INET &&
-			(c->program == NULL ||
-			(strcmp(c->program, "smtpd") != 0 &&
-			strcmp(c->program, "login") != 0)))) {
-			log_warn("master.cf:%u: service %s: no program here "
-			    "answers \"%s\" there; the line is skipped",
+		if (all[i].type != MASTER_INET)
+			continue;
+		if (program == NULL || (strcmp(program, "smtpd") != 0 &&
+			strcmp(program, "login") != 0)) {
+			log_warn("master.cf:%u: service %s: \"%s\" does not "
+			    "serve the network; the line is skipped",
 			    all[i].line, all[i].name, all[i].command);
 			continue;
 		}
-		if (all[i].type == MASTER_INET &&
-		    plan_inet(plan, &all[i], c) < 0)
+		if (plan_inet(plan, &all[i]) < 0)
 			return -1;
 	}
 	return 0;

@@ -92,14 +92,18 @@ out:
 
 static int bind_address(const char *address)
 {
+	const char *slash = strrchr(address, '/');
+	char dir[4200];
 	int spool, fd, err;
 
 	if (strncmp(address, "inet:", 5) == 0)
 		return bind_inet(address + 5);
-	spool = open(address + 5, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	snprintf(dir, sizeof(dir), "%.*s", (int)(slash - address - 5),
+	    address + 5);
+	spool = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (spool < 0)
 		return -1;
-	fd = socket_public(spool, strrchr(address, '/') + 1);
+	fd = socket_public(spool, slash + 1);
 	err = errno;
 	close(spool);
 	errno = err;

@@ -33,20 +33,20 @@ struct port {
 static const struct port ports[] = {
 	{ "smtp", 25, "smtpd" },
 	{ "submission", 587, "smtpd\n"
-	    "  -o syslog_name=$syslog_name/submission\n"
+	    "  -o syslog_name=postern/submission\n"
 	    "  -o smtpd_tls_security_level=may\n"
 	    "  -o smtpd_sasl_auth_enable=yes\n"
-	    "  -o smtpd_submission=yes\n"
+	    "  -o smtpd_protocol=submission\n"
 	    "  -o smtpd_client_restrictions=\n"
 	    "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject" },
 	{ "submissions", 465, "smtpd\n"
-	    "  -o syslog_name=$syslog_name/submissions\n"
+	    "  -o syslog_name=postern/submissions\n"
 	    "  -o smtpd_tls_wrappermode=yes\n"
 	    "  -o smtpd_sasl_auth_enable=yes\n"
-	    "  -o smtpd_submission=yes\n"
+	    "  -o smtpd_protocol=submission\n"
 	    "  -o smtpd_client_restrictions=\n"
 	    "  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject" },
-	{ "lmtp", 24, "lmtpd" },
+	{ "lmtp", 24, "smtpd\n  -o smtpd_protocol=lmtp" },
 	{ "pop3", 110, "pop3-login" },
 	{ "pop3s", 995, "pop3-login\n  -o login_tls_wrappermode=yes" },
 	{ "imap", 143, "imap-login" },
@@ -327,6 +327,9 @@ static int write_main_cf(const struct init *in)
 	    "login: nobody\n");
 	put(in, &b, "inet_interfaces", "loopback-only");
 	put(in, &b, "mynetworks", "");
+	buf_append_c(&b, "\n# All clients share one address here\n");
+	put(in, &b, "smtpd_client_connection_count_limit", "0");
+	put(in, &b, "login_client_connection_limit", "0");
 	buf_append_c(&b, "\n# Files\n");
 	put_path(in, &b, "queue_directory", "", "spool");
 	put_path(in, &b, "data_directory", "", "data");

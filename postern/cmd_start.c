@@ -107,7 +107,7 @@ static int wait_until_ready(int fd, pid_t pid)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	int64_t deadline = clock_now() + START_PATIENCE;
 	char answer[2];
-	int status;
+	bool ended = false;
 
 	for (;;) {
 		int rc = poll(&p, 1, clock_poll_ms(deadline));
@@ -116,9 +116,10 @@ static int wait_until_ready(int fd, pid_t pid)
 			continue;
 		if (rc > 0 && read(fd, answer, 2) == 2)
 			return 0;
+		ended = rc > 0; /* end of file: it has said why */
 		break;
 	}
-	if (waitpid(pid, &status, WNOHANG) == 0)
+	if (!ended || waitpid(pid, NULL, WNOHANG) < 0)
 		complain("not everything answers after %d s; the log tells "
 		    "more", (int)(START_PATIENCE / CLOCK_SECOND));
 	else

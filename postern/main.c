@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 		    strcmp(commands[i]->verb, argv[optind]) == 0) {
 			int first = optind;
 
-			optind = 1;
+			optind = 0; /* getopt(3): begin anew, permuting */
 			return commands[i]->run(&ctx, argc - first,
 			    argv + first);
 		}

@@ -7,7 +7,7 @@
 	X("qmgr", "qmgr", COMMAND_NEEDLESS, NULL) \
 	X("oqmgr", "qmgr", COMMAND_NEEDLESS, NULL) \
 	X("nqmgr", "qmgr", COMMAND_NEEDLESS, NULL) \
-	X("showq", "showq", COMMAND_NEEDLESS, NULL) \
+	X("showq", "qmgr", COMMAND_NEEDLESS, NULL) \
 	X("smtp", "smtp", COMMAND_NEEDLESS, NULL) \
 	X("lmtp", "smtp", COMMAND_NEEDLESS, NULL) \
 	X("local", "local", COMMAND_NEEDLESS, NULL) \
