@@ -13,6 +13,9 @@
  *     agent_result   ------------->          one a recipient, as it happens
  *                    <-------------  agent_recorded  results are durable
  *
+ * agent_hello may come again: the capacity changed; 0 asks for no more jobs
+ * (the agent runs dry before it ends).
+ *
  * A job ends when every recipient has its result. The agent keeps a result
  * until it was recorded; when the conversation breaks it opens a new one.
  */
