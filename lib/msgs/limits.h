@@ -17,9 +17,11 @@ enum limits_event {
 	LIMITS_RECIPIENTS,	/* rate; `number` more */
 	LIMITS_AUTH,		/* rate: AUTH commands */
 	LIMITS_TLS,		/* rate: full handshakes */
-	LIMITS_LOGIN_ASK,	/* delay_us: before a login is judged */
+	/* auth asks these three itself; nobody else needs to */
+	LIMITS_LOGIN_ASK,	/* count: failures remembered; delay_us: before
+				 * a login is judged */
 	LIMITS_LOGIN_FAILED,	/* delay_us: before the answer goes out */
-	LIMITS_LOGIN_GOOD,	/* the address's and user's failures are forgotten */
+	LIMITS_LOGIN_GOOD,	/* only needed when there were failures */
 };
 
 struct limits_request {

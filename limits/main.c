@@ -1,0 +1,156 @@
+/*
+ * limits - counts connections, rates and failed logins for all processes
+ *
+ * Hears from:  smtpd, login, auth (msgs/limits.h)
+ * Talks to:    nobody
+ * Runs as:     postern-limits, in an empty root, without files
+ * Owns:        counters in memory; when it dies they start from nothing,
+ *              and who asks meanwhile is not limited
+ * Start at:    on_request()
+ * RFCs:        none
+ */
+#include <stdlib.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "limits/counts.h"
+#include "msgs/limits.h"
+#include "service/service.h"
+
+/* A client that does not take its answer is not waited for. */
+#define SEND_TIME (100 * CLOCK_MS)
+
+struct client {
+	struct conv *conv;
+	const char *name;
+	struct watch *watch;
+	struct holder *holder;
+};
+
+static struct {
+	struct loop *loop;
+	struct counts *counts;
+} self;
+
+static void drop(struct client *cl)
+{
+	watch_free(&cl->watch);
+	counts_holder_free(self.counts, &cl->holder, clock_now());
+	conv_close(&cl->conv);
+	free(cl);
+}
+
+static void judge(struct client *cl, const struct limits_request *q,
+    struct limits_reply *reply)
+{
+	static const enum counts_rate kinds[] = {
+		[LIMITS_MESSAGE] = COUNTS_MESSAGES,
+		[LIMITS_RECIPIENTS] = COUNTS_RECIPIENTS,
+		[LIMITS_AUTH] = COUNTS_AUTHS,
+		[LIMITS_TLS] = COUNTS_HANDSHAKES,
+	};
+	struct counts *c = self.counts;
+	int64_t now = loop_now(self.loop), delay = 0;
+
+	switch ((enum limits_event)q->event) {
+	case LIMITS_CONNECT:
+		counts_connect(c, cl->holder, q->service, q->client_addr, now,
+		    &reply->count, &reply->rate);
+		break;
+	case LIMITS_DISCONNECT:
+		counts_disconnect(c, cl->holder, q->service, q->client_addr,
+		    now);
+		break;
+	case LIMITS_MESSAGE:
+	case LIMITS_RECIPIENTS:
+	case LIMITS_AUTH:
+	case LIMITS_TLS:
+		reply->rate = counts_add(c, kinds[q->event], q->service,
+		    q->client_addr, q->event == LIMITS_RECIPIENTS ?
+		    q->number : 1, now);
+		break;
+	case LIMITS_LOGIN_ASK:
+		reply->count = counts_login_ask(c, q->client_addr, q->user,
+		    now, &delay);
+		break;
+	case LIMITS_LOGIN_FAILED:
+		delay = counts_login_failed(c, q->client_addr, q->user, now);
+		break;
+	case LIMITS_LOGIN_GOOD:
+		counts_login_good(c, q->client_addr, q->user, now);
+		break;
+	}
+	reply->delay_us = (uint64_t)delay;
+}
+
+static void on_request(int fd, unsigned ready, void *ctx)
+{
+	static const struct msg_schema *const allowed[] = {
+		&limits_request_schema };
+	struct limits_reply reply = { .count = 0 };
+	struct client *cl = ctx;
+	struct limits_request q;
+	const struct msg_schema *got;
+	const char *why;
+
+	(void)fd;
+	(void)ready;
+	switch (conv_try_recv(cl->conv, allowed, 1, &got, &q, &why)) {
+	case CONV_TIMEOUT:
+		return;
+	case CONV_BROKEN:
+		log_warn("conversation with %s: %s", cl->name, why);
+		drop(cl);
+		return;
+	case CONV_CLOSED:
+		drop(cl);
+		return;
+	case CONV_MESSAGE:
+		break;
+	}
+	judge(cl, &q, &reply);
+	if (conv_send(cl->conv, &limits_reply_schema, &reply,
+	    clock_now() + SEND_TIME, &why) != 0)
+		drop(cl);
+}
+
+static void conv_arrived(struct conv *c, const char *name)
+{
+	struct client *cl = calloc(1, sizeof(*cl));
+
+	if (cl == NULL || (cl->holder = counts_holder_new()) == NULL) {
+		free(cl);
+		conv_close(&c);
+		return;
+	}
+	cl->conv = c;
+	cl->name = name;
+	cl->watch = watch_new(self.loop, conv_fd(c), LOOP_READ, on_request,
+	    cl);
+	if (cl->watch == NULL)
+		drop(cl);
+}
+
+static int ready(struct loop *loop)
+{
+	const struct params *p = service_params();
+	struct counts_options options = {
+		.span_us = p->anvil_rate_time_unit * CLOCK_SECOND,
+		.delay_us = p->auth_failure_delay * CLOCK_SECOND,
+		.delay_max_us = p->auth_failure_delay_limit * CLOCK_SECOND,
+	};
+
+	self.loop = loop;
+	self.counts = counts_new(&options);
+	return self.counts != NULL ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct service service = {
+		.name = "limits",
+		.ready = ready,
+		.conv_arrived = conv_arrived,
+	};
+
+	return service_main(argc, argv, &service);
+}
