@@ -1,7 +1,7 @@
 /*
  * h1.c - kill the queue's code before and after each durable operation
  *
- *	crash-h1 --kills N [--seed S] [--dir DIR] [--only ORDER] [-v]
+ *	crash-h1 [--kills N] [--jobs N] [--seed S] [--dir DIR] [-v]
  *
  * A child does what `cleanup` and `qmgr` do with a spool, through the same
  * functions, and is killed (SIGKILL) at one of its durable operations. Then
@@ -32,9 +32,9 @@
 #include "queue/recover.h"
 #include "shadow.h"
 
-#define MESSAGES 8
+#define MESSAGES 4
 #define RECIPIENTS 2
-#define DONE_AREA 512		/* 16 records: it is switched all the time */
+#define DONE_AREA 320		/* 10 records: it is switched all the time */
 #define CONTROL_RUNS 3000	/* in which a losing order must be caught */
 
 enum order {
@@ -85,7 +85,9 @@ struct run {
 	int live, image;
 	enum order order;
 	unsigned seed, kill_at;
+	int messages;		/* of this run: an even number */
 	bool kill_after, first_start;
+	bool same;		/* the shadow knows the live tree's shape */
 };
 
 static bool verbose;
@@ -176,9 +178,9 @@ static struct message *receive(struct run *run, struct queue_spool *s)
 	struct message *m = &p->messages[p->count];
 	char name[QUEUE_ID_SIZE];
 
-	m->octets = rand_r(&run->seed) % 8 == 0
+	m->octets = rand_r(&run->seed) % 32 == 0
 	    ? 66000 + (uint32_t)rand_r(&run->seed) % 5000
-	    : 20 + (uint32_t)rand_r(&run->seed) % 3000;
+	    : 20 + (uint32_t)rand_r(&run->seed) % 2000;
 	if (run->order == ORDER_OURS || run->order >= ORDER_NO_FILE_SYNC) {
 		must(queue_spool_stock(s, 1, &m->id, &fd), "stock");
 	} else {
@@ -313,6 +315,14 @@ static void handle(struct run *run, struct queue_spool *s,
 	}
 }
 
+/* Records of messages of earlier runs, which the parent removed. */
+static void forget(uint64_t id, uint32_t recipient, enum queue_log_what what,
+    int64_t when, void *ctx)
+{
+	(void)recipient, (void)what, (void)when;
+	queue_done_forget(ctx, id);
+}
+
 static int note(enum queue_found found, const struct queue_name *name,
     const char *file, int fd, const char *why, void *ctx)
 {
@@ -330,9 +340,9 @@ static void scenario(struct run *run)
 	must(queue_spool_open(&s, run->live, true, false, &why), why);
 	d = queue_done_open(run->live, DONE_AREA);
 	must(d == NULL ? -1 : 0, "done");
+	queue_done_read(d, forget, d);
 	must(queue_recover(&s, note, NULL), "recover");
-	/* What is not ours has no stock, and no sync of the stock's. */
-	for (int i = 0; i < MESSAGES; i += 2) {
+	for (int i = 0; i < run->messages; i += 2) {
 		struct message *a = receive(run, &s), *b = receive(run, &s);
 
 		handle(run, &s, d, a);
@@ -350,6 +360,8 @@ struct view {
 	bool found[MESSAGES];
 	bool known[MESSAGES][RECIPIENTS];	/* a final result is known */
 	int *broken;		/* one count a kind */
+	struct queue_name names[2 * MESSAGES];	/* of files that are there */
+	int name_count;
 };
 
 static void violation(struct view *v, enum broken kind,
@@ -409,6 +421,9 @@ static int found(enum queue_found what, const struct queue_name *name,
 	uint64_t end;
 
 	(void)file;
+	if (what != QUEUE_FOUND_REMOVED && name->id != 0 &&
+	    v->name_count < 2 * MESSAGES)
+		v->names[v->name_count++] = *name;
 	if (l.index < 0)
 		return 0;
 	m = &v->run->promise->messages[l.index];
@@ -429,11 +444,29 @@ static int found(enum queue_found what, const struct queue_name *name,
 	return 0;
 }
 
+struct pair {
+	struct view *view;
+	struct queue_spool *spool;
+};
+
 static int look(const struct queue_name *name, const char *file, void *ctx)
 {
-	struct { struct view *v; struct queue_spool *s; } *pair = ctx;
+	struct pair *pair = ctx;
 
-	return queue_recover_file(pair->s, name, file, found, pair->v);
+	return queue_recover_file(pair->spool, name, file, found,
+	    pair->view);
+}
+
+/* For the next run. */
+static void clear(const struct view *v, const struct queue_spool *s)
+{
+	for (int i = 0; i < v->name_count; i++) {
+		const struct queue_name *name = &v->names[i];
+
+		queue_spool_release(s, name);
+		if (name->place == QUEUE_DEFERRED)
+			queue_spool_drop_due(s, name->due);
+	}
 }
 
 static void judge(struct view *v)
@@ -467,7 +500,7 @@ static void check(struct run *run, int dir, const char *name,
 {
 	struct view v = { .run = run, .name = name, .broken = broken };
 	struct queue_spool s;
-	struct { struct view *v; struct queue_spool *s; } pair = { &v, &s };
+	struct pair pair = { &v, &s };
 	struct queue_done *d = NULL;
 	const char *why;
 
@@ -487,6 +520,7 @@ static void check(struct run *run, int dir, const char *name,
 		if (queue_spool_scan(&s, i, INT64_MAX, look, &pair) < 0)
 			v.broken[OTHER]++;
 	judge(&v);
+	clear(&v, &s);
 	if (s.next_id <= run->promise->highest_id) {
 		v.broken[OTHER]++;
 		if (verbose)
@@ -525,16 +559,24 @@ static void prepare(struct run *run)
 	struct queue_done *d;
 	const char *why;
 
-	wipe(run->live);
 	memset(run->promise, 0, sizeof(*run->promise));
-	if (!run->first_start) {
+	/* Losing orders leave names that are no ids. */
+	if (run->first_start || run->order != ORDER_OURS) {
+		wipe(run->live);
+		wipe(run->image);
+		run->same = false;
+	}
+	if (!run->first_start && faccessat(run->live, "done", F_OK, 0) < 0) {
 		must(queue_spool_open(&s, run->live, true, false, &why), why);
 		d = queue_done_open(run->live, DONE_AREA);
 		must(d == NULL ? -1 : 0, "done");
 		queue_done_close(&d);
 		queue_spool_close(&s);
 	}
+	if (run->same && shadow_again(run->shadow, run->live) == 0)
+		return;
 	must(shadow_reset(run->shadow, run->live), "shadow");
+	run->same = !run->first_start;
 }
 
 /* One child. True: it died where it was told to. */
@@ -565,19 +607,23 @@ static bool go(struct run *run, int broken[BROKEN_COUNT])
 		fprintf(stderr, "crash-h1: the shadow's tables are full\n");
 		exit(2);
 	}
-	wipe(run->image);
-	must(shadow_cut(run->shadow, run->live, run->image,
-	    (enum shadow_choice)(rand_r(&cut_seed) % 3), &cut_seed), "cut");
-	check(run, run->image, "power cut", broken);
+	/* Every second one: a process dies more often than the power. */
+	if (run->order != ORDER_OURS || rand_r(&cut_seed) % 2) {
+		must(shadow_cut(run->shadow, run->live, run->image,
+		    (enum shadow_choice)(rand_r(&cut_seed) % 3), &cut_seed),
+		    "cut");
+		check(run, run->image, "power cut", broken);
+	}
 	check(run, run->live, "kill", broken);
 	return killed;
 }
 
-static unsigned count_operations(struct run *run)
+static unsigned count_operations(struct run *run, int messages)
 {
 	int broken[BROKEN_COUNT] = { 0 };
 
 	run->kill_at = 0;
+	run->messages = messages;
 	go(run, broken);
 	return run->promise->operations;
 }
@@ -591,12 +637,17 @@ static struct total storm(struct run *run, unsigned long kills,
     unsigned long runs_max, unsigned *seed)
 {
 	struct total t = { 0 };
-	unsigned most = count_operations(run) * 5 / 4;
+	unsigned few = count_operations(run, 2),
+	    many = count_operations(run, MESSAGES) * 6 / 5;
 
 	while (t.kills < kills && t.runs < runs_max) {
 		run->seed = (unsigned)rand_r(seed);
-		run->first_start = run->order == ORDER_OURS && t.runs % 64 == 0;
-		run->kill_at = 1 + (unsigned)rand_r(seed) % most;
+		run->first_start = run->order == ORDER_OURS && t.runs % 128 == 0;
+		/* The area of the done log is only filled by the long ones. */
+		run->messages = t.runs % 4 != 0 && run->order == ORDER_OURS
+		    ? 2 : MESSAGES;
+		run->kill_at = 1 + (unsigned)rand_r(seed) %
+		    (run->messages == 2 ? few : many);
 		run->kill_after = rand_r(seed) % 2;
 		t.kills += go(run, t.broken);
 		t.runs++;
@@ -640,24 +691,91 @@ static int try_controls(struct run *run, unsigned *seed)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: crash-h1 [--kills N] [--seed S] [--dir DIR] "
-	    "[-v]\n");
+	fprintf(stderr, "usage: crash-h1 [--kills N] [--jobs N] [--seed S] "
+	    "[--dir DIR] [-v]\n");
 	return 64;
+}
+
+static void *shared(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	must(p == MAP_FAILED ? -1 : 0, "mmap");
+	return p;
+}
+
+/* A spool, an image and a shadow of its own below base. */
+static void begin(struct run *run, const char *base, char root[128])
+{
+	snprintf(root, 128, "%s/postern-h1-XXXXXX", base);
+	must(mkdtemp(root) == NULL ? -1 : 0, root);
+	run->live = open_dir(root, "live");
+	run->image = open_dir(root, "image");
+	run->shadow = shadow_new();
+	must(run->shadow == NULL ? -1 : 0, "mmap");
+	run->promise = shared(sizeof(*run->promise));
+}
+
+static void end(struct run *run, const char *root)
+{
+	wipe(run->live);
+	wipe(run->image);
+	unlinkat(run->live, "../live", AT_REMOVEDIR);
+	unlinkat(run->image, "../image", AT_REMOVEDIR);
+	rmdir(root);
+}
+
+static struct total storms(const char *base, unsigned long kills, int jobs,
+    unsigned *seed)
+{
+	struct total *totals = shared((size_t)jobs * sizeof(*totals)), sum;
+	int status;
+
+	for (int j = 0; j < jobs; j++) {
+		unsigned mine = (unsigned)rand_r(seed);
+		unsigned long share = kills / (unsigned)jobs +
+		    (j == 0 ? kills % (unsigned)jobs : 0);
+		struct run run = { 0 };
+		char root[128];
+		pid_t pid = fork();
+
+		must(pid, "fork");
+		if (pid > 0)
+			continue;
+		begin(&run, base, root);
+		totals[j] = storm(&run, share, 4 * share + 100, &mine);
+		end(&run, root);
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		if (status != 0)
+			totals[0].broken[OTHER]++;
+	sum = totals[0];
+	for (int j = 1; j < jobs; j++) {
+		sum.runs += totals[j].runs;
+		sum.kills += totals[j].kills;
+		for (int k = 0; k < BROKEN_COUNT; k++)
+			sum.broken[k] += totals[j].broken[k];
+	}
+	return sum;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "kills", required_argument, NULL, 'k' },
+		{ "jobs", required_argument, NULL, 'j' },
 		{ "seed", required_argument, NULL, 's' },
 		{ "dir", required_argument, NULL, 'd' }, { 0 },
 	};
 	unsigned long kills = 100000;
+	long jobs = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned seed = (unsigned)clock_wall(), given;
 	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm"
 	    : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-	char root[128];
 	struct run run = { 0 };
+	char root[128];
 	struct total t;
 	int c, blind, violations;
 	int64_t start;
@@ -665,37 +783,23 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "v", options, NULL)) != -1)
 		switch (c) {
 		case 'k': kills = strtoul(optarg, NULL, 10); break;
+		case 'j': jobs = strtol(optarg, NULL, 10); break;
 		case 's': seed = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'd': base = optarg; break;
 		case 'v': verbose = true; break;
 		default: return usage();
 		}
+	if (jobs < 1 || jobs > 64)
+		jobs = 1;
 	given = seed;
-	snprintf(root, sizeof(root), "%s/postern-h1-XXXXXX", base);
-	if (mkdtemp(root) == NULL) {
-		perror(root);
-		return 1;
-	}
 	signal(SIGIO, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	run.live = open_dir(root, "live");
-	run.image = open_dir(root, "image");
-	run.shadow = shadow_new();
-	run.promise = mmap(NULL, sizeof(*run.promise), PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (run.shadow == NULL || run.promise == MAP_FAILED) {
-		perror("mmap");
-		return 1;
-	}
+	begin(&run, base, root);
 	blind = try_controls(&run, &seed);
+	end(&run, root);
 	verbose = true;
 	start = clock_now();
-	t = storm(&run, kills, 4 * kills + 100, &seed);
-	wipe(run.live);
-	wipe(run.image);
-	unlinkat(run.live, "../live", AT_REMOVEDIR);
-	unlinkat(run.image, "../image", AT_REMOVEDIR);
-	rmdir(root);
+	t = storms(base, kills, (int)jobs, &seed);
 	violations = t.broken[LOST] + t.broken[AGAIN] + t.broken[OTHER];
 	printf("crash-h1: %s: %lu kills in %lu runs, %d violations, "
 	    "%.1f s, seed %u\n", order_names[ORDER_OURS], t.kills, t.runs,

@@ -41,13 +41,15 @@ struct change {
 };
 
 struct shadow {
+	/* What shadow_reset() found: that many of each are to stay. */
+	int base_dirs, base_files, base_names;
+	int dir_count, file_count, name_count, change_count;
+	size_t pool_used;
+	bool overflowed;
 	struct dir dirs[SHADOW_DIRS];
 	struct file files[SHADOW_FILES];
 	struct name names[SHADOW_NAMES];
 	struct change changes[SHADOW_PENDING];
-	int dir_count, file_count, name_count, change_count;
-	size_t pool_used;
-	bool overflowed;
 	char pool[SHADOW_POOL];
 };
 
@@ -468,9 +470,36 @@ int shadow_reset(struct shadow *s, int root)
 
 	memset(s, 0, offsetof(struct shadow, pool));
 	if (fstat(root, &st) < 0 ||
-	    add_dir(s, st.st_ino, -1, ".", true) < 0)
+	    add_dir(s, st.st_ino, -1, ".", true) < 0 ||
+	    take_dir(s, root, 0) < 0)
 		return -1;
-	return take_dir(s, root, 0);
+	s->base_dirs = s->dir_count;
+	s->base_files = s->file_count;
+	s->base_names = s->name_count;
+	return 0;
+}
+
+int shadow_again(struct shadow *s, int root)
+{
+	s->dir_count = s->base_dirs;
+	s->file_count = s->base_files;
+	s->name_count = s->base_names;
+	s->change_count = 0;
+	s->pool_used = 0;
+	for (int i = 0; i < s->dir_count; i++)
+		s->dirs[i].durable = s->dirs[i].present = true;
+	for (int i = 0; i < s->name_count; i++) {
+		struct name *n = &s->names[i];
+		int fd = openat(root, n->name, O_RDONLY);
+
+		n->durable = n->present = true;
+		if (fd < 0)
+			return -1;
+		s->files[n->file].octets = 0;
+		keep_data(s, &s->files[n->file], fd);
+		close(fd);
+	}
+	return 0;
 }
 
 /* What the running system sees of a file, or -1. */

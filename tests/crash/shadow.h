@@ -25,6 +25,9 @@ struct shadow;
 struct shadow *shadow_new(void);
 /* The tree below root as it is now is durable; forgets everything else. */
 int shadow_reset(struct shadow *, int root);
+/* The same, quicker, when only the octets of files in root itself differ
+ * from what shadow_reset() saw. */
+int shadow_again(struct shadow *, int root);
 /* For the hook, in the child. */
 void shadow_event(struct shadow *, const struct sys_event *);
 
