@@ -60,8 +60,8 @@ void session_write_out(struct session *s)
 	buf_reset(&s->out);
 }
 
-static void set_answer(struct session *s, const char *status,
-    const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+set_answer(struct session *s, const char *status, const char *fmt, va_list ap)
 {
 	struct buf text;
 
