@@ -5,7 +5,7 @@ static const struct msg_field list_fields[] = {
 	MSG_STRS(struct queue_list, ids, QUEUE_IDS_MAX),
 };
 const struct msg_schema queue_list_schema =
-    MSG_SCHEMA("queue_list", 0x0d01, struct queue_list, list_fields);
+    MSG_SCHEMA("queue_list", 0x0e01, struct queue_list, list_fields);
 
 static const struct msg_field item_fields[] = {
 	MSG_STR(struct queue_item, queue_id, 64),
@@ -21,7 +21,7 @@ static const struct msg_field item_fields[] = {
 	MSG_BOOL(struct queue_item, more),
 };
 const struct msg_schema queue_item_schema =
-    MSG_SCHEMA("queue_item", 0x0d02, struct queue_item, item_fields);
+    MSG_SCHEMA("queue_item", 0x0e02, struct queue_item, item_fields);
 
 static const struct msg_field order_fields[] = {
 	MSG_U64(struct queue_order, verb, QUEUE_EXPIRE),
@@ -30,13 +30,13 @@ static const struct msg_field order_fields[] = {
 	MSG_STR(struct queue_order, site, 512),
 };
 const struct msg_schema queue_order_schema =
-    MSG_SCHEMA("queue_order", 0x0d03, struct queue_order, order_fields);
+    MSG_SCHEMA("queue_order", 0x0e03, struct queue_order, order_fields);
 
 static const struct msg_field changed_fields[] = {
 	MSG_STRS(struct queue_changed, ids, QUEUE_IDS_MAX),
 };
 const struct msg_schema queue_changed_schema =
-    MSG_SCHEMA("queue_changed", 0x0d04, struct queue_changed, changed_fields);
+    MSG_SCHEMA("queue_changed", 0x0e04, struct queue_changed, changed_fields);
 
 static const struct msg_field end_fields[] = {
 	MSG_U64(struct queue_end, count, UINT64_MAX),
@@ -45,13 +45,13 @@ static const struct msg_field end_fields[] = {
 	MSG_STR(struct queue_end, error, 512),
 };
 const struct msg_schema queue_end_schema =
-    MSG_SCHEMA("queue_end", 0x0d05, struct queue_end, end_fields);
+    MSG_SCHEMA("queue_end", 0x0e05, struct queue_end, end_fields);
 
 static const struct msg_field show_fields[] = {
 	MSG_STR(struct queue_show, queue_id, 64),
 };
 const struct msg_schema queue_show_schema =
-    MSG_SCHEMA("queue_show", 0x0d06, struct queue_show, show_fields);
+    MSG_SCHEMA("queue_show", 0x0e06, struct queue_show, show_fields);
 
 static const struct msg_field file_fields[] = {
 	MSG_FD(struct queue_file, fd),
@@ -59,4 +59,4 @@ static const struct msg_field file_fields[] = {
 	MSG_I64(struct queue_file, due),
 };
 const struct msg_schema queue_file_schema =
-    MSG_SCHEMA("queue_file", 0x0d07, struct queue_file, file_fields);
+    MSG_SCHEMA("queue_file", 0x0e07, struct queue_file, file_fields);
