@@ -123,6 +123,11 @@ bool service_is_privileged(void)
 	return self.privileged;
 }
 
+size_t service_session_max(void)
+{
+	return self.session_max;
+}
+
 static struct given *find_given(enum control_kind kind, const char *name)
 {
 	struct given *g;

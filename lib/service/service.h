@@ -83,6 +83,8 @@ bool service_draining(void);
 void service_done(void);
 /* Uid and gid that the process runs as, and whether root started it. */
 bool service_is_privileged(void);
+/* Sessions that this process may serve at once: an agent's capacity. */
+size_t service_session_max(void);
 
 /*
  * For converse(): waits for the first message of the next exchange, without
