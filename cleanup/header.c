@@ -1,0 +1,175 @@
+#include "base/log.h"
+#include "cleanup/header.h"
+#include "mail/compose.h"
+#include "mail/date.h"
+#include "mail/header.h"
+#include "mail/path.h"
+
+/* The octets of a "From " or ">From " line that content begins with. */
+static size_t mailbox_line(struct str content)
+{
+	ssize_t n;
+
+	if (!str_starts(content, STR("From ")) &&
+	    !str_starts(content, STR(">From ")))
+		return 0;
+	n = str_chr(content, '\n');
+	return n < 0 ? content.n : (size_t)n + 1;
+}
+
+int header_find_end(struct str content, bool complete,
+    struct header_end *end)
+{
+	size_t start = mailbox_line(content);
+	struct str rest = str_from(content, start);
+	struct mail_fields walk;
+	struct mail_field field;
+	size_t fields = start;
+
+	*end = (struct header_end){ .start = start };
+	if (!complete && str_chr(rest, '\n') < 0)
+		return rest.n > HEADER_MAX ? -1 : 0;
+	mail_fields_init(&walk, rest);
+	while (mail_fields_next(&walk, &field))
+		fields = start + (size_t)(field.raw.p - rest.p) + field.raw.n;
+	if (walk.truncated)
+		return -1;
+	end->fields = fields;
+	end->body = start + walk.body_at;
+	end->has_blank = walk.has_blank;
+	if (walk.has_blank || complete)
+		return 1;
+	/* Ended by a line that is no field: only if all of it is here. */
+	if (str_chr(str_from(content, end->body), '\n') >= 0)
+		return 1;
+	return content.n > HEADER_MAX ? -1 : 0;
+}
+
+/* --- fields --- */
+
+struct name {
+	const char *text;
+	size_t flag; /* offset of a bool in struct header_facts */
+};
+
+static bool is_dropped(struct str name)
+{
+	static const char *const names[] = { "Bcc", "Resent-Bcc",
+		"Return-Path", "Content-Length" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (str_eq_nocase_c(name, names[i]))
+			return true;
+	return false;
+}
+
+static void note_field(const struct mail_field *f, struct header_facts *facts)
+{
+#define FLAG(member) offsetof(struct header_facts, member)
+	static const struct name names[] = {
+		{ "Date", FLAG(has_date) },
+		{ "Message-ID", FLAG(has_message_id) },
+		{ "From", FLAG(has_from) },
+		{ "Resent-Date", FLAG(has_resent_date) },
+		{ "Resent-Message-ID", FLAG(has_resent_message_id) },
+		{ "Resent-From", FLAG(has_resent_from) },
+	};
+#undef FLAG
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (str_eq_nocase_c(f->name, names[i].text))
+			*(bool *)((char *)facts + names[i].flag) = true;
+	if (str_starts_nocase(f->name, STR("Resent-")))
+		facts->is_resent = true;
+	if (str_eq_nocase_c(f->name, "Received"))
+		facts->hops++;
+	if (facts->message_id.n == 0 &&
+	    str_eq_nocase_c(f->name, "Message-ID")) {
+		struct str rest = f->body;
+
+		facts->message_id = mail_msgid_next(&rest);
+	}
+}
+
+void header_examine(struct str fields, size_t field_max,
+    struct header_facts *facts)
+{
+	struct mail_fields walk;
+	struct mail_field f;
+
+	memset(facts, 0, sizeof(*facts));
+	mail_fields_init(&walk, fields);
+	while (mail_fields_next(&walk, &f)) {
+		note_field(&f, facts);
+		facts->has_dropped |= is_dropped(f.name);
+		facts->has_long |= f.raw.n > field_max;
+	}
+}
+
+/* A field's front, up to the end of a line if it has one. */
+static int write_cut(struct str raw, size_t max, struct buf *out)
+{
+	struct str front = str_sub(raw, 0, max);
+	ssize_t nl = str_rchr(front, '\n');
+
+	if (nl > 0)
+		return buf_append(out, str_sub(front, 0, (size_t)nl + 1));
+	if (front.n > 0 && front.p[front.n - 1] == '\r')
+		front.n--;
+	return buf_append(out, front) < 0 ||
+		buf_append(out, STR("\r\n")) < 0
+	    ? -1
+	    : 0;
+}
+
+int header_write(struct str fields, bool drop, size_t field_max,
+    struct buf *out)
+{
+	struct mail_fields walk;
+	struct mail_field f;
+
+	mail_fields_init(&walk, fields);
+	while (mail_fields_next(&walk, &f)) {
+		if (drop && is_dropped(f.name))
+			continue;
+		if (f.raw.n > field_max ? write_cut(f.raw, field_max, out) < 0
+					: buf_append(out, f.raw) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void add_from(const struct header_origin *o, struct buf *out)
+{
+	struct str local, domain;
+
+	mail_path_split(o->sender, &local, &domain);
+	if (o->sender.n == 0) { /* a null sender has to be somebody here */
+		local = STR("MAILER-DAEMON");
+		domain = o->host;
+	}
+	mail_path_append(out, local, domain.n > 0 ? domain : o->host);
+	buf_append_c(out, "\r\n");
+}
+
+int header_complete(const struct header_facts *f,
+    const struct header_origin *o, struct buf *out)
+{
+	const char *prefix = f->is_resent ? "Resent-" : "";
+
+	if (!(f->is_resent ? f->has_resent_date : f->has_date)) {
+		buf_printf(out, "%sDate: ", prefix);
+		mail_date_append(out, o->time, o->zone);
+		buf_append_c(out, "\r\n");
+	}
+	if (!(f->is_resent ? f->has_resent_message_id : f->has_message_id)) {
+		buf_printf(out, "%sMessage-Id: ", prefix);
+		mail_msgid_append(out, o->time, o->id, o->host);
+		buf_append_c(out, "\r\n");
+	}
+	if (!(f->is_resent ? f->has_resent_from : f->has_from)) {
+		buf_printf(out, "%sFrom: ", prefix);
+		add_from(o, out);
+	}
+	return out->failed ? -1 : 0;
+}
