@@ -416,22 +416,16 @@ static bool is_8bit(struct str s)
 
 static unsigned queue_flags(const struct message *m)
 {
-	uint64_t in = m->begin.flags;
-	unsigned out = 0;
+	/* The two sets share their numbers (queue/envelope.h). */
+	unsigned flags = (unsigned)m->begin.flags &
+	    (QUEUE_8BITMIME | QUEUE_SMTPUTF8 | QUEUE_INTERNAL |
+		QUEUE_NO_EXPAND | QUEUE_BINARYMIME);
 
-	if (m->has_8bit || (in & SUBMIT_8BITMIME))
-		out |= QUEUE_8BITMIME;
-	if (in & SUBMIT_BINARYMIME)
-		out |= QUEUE_BINARYMIME;
-	if (in & SUBMIT_SMTPUTF8)
-		out |= QUEUE_SMTPUTF8;
+	if (m->has_8bit)
+		flags |= QUEUE_8BITMIME;
 	if (m->begin.local_uid != UINT32_MAX)
-		out |= QUEUE_LOCAL;
-	if (str_eq_c(m->begin.service, "bounce"))
-		out |= QUEUE_NOTICE;
-	if (str_eq_c(m->begin.service, "local"))
-		out |= QUEUE_FORWARD;
-	return out;
+		flags |= QUEUE_LOCAL;
+	return flags;
 }
 
 /* The promise: after this the message is on stable storage, or refused. */

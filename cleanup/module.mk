@@ -3,7 +3,6 @@ cleanup_PARTS := cleanup/header.c cleanup/recipients.c cleanup/message.c \
 	cleanup/stock.c
 cleanup_SRCS := cleanup/main.c $(cleanup_PARTS)
 cleanup_LIBS := queue mail service msgs config ipc net base
-# keys.h in msgs names a type of net/tls.h; cleanup itself speaks no TLS.
 
 tests/unit/cleanup_SRCS := $(cleanup_PARTS)
 tests/unit/cleanup_LIBS := queue mail msgs config ipc net base

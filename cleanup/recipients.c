@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include "base/clock.h"
 #include "base/log.h"
 #include "cleanup/recipients.h"
 #include "msgs/lookup.h"
