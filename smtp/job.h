@@ -1,0 +1,81 @@
+/* job.h - one delivery: a message and some of its recipients */
+#ifndef SMTP_JOB_H
+#define SMTP_JOB_H
+#include "msgs/agent.h"
+#include "smtp/message.h"
+#include "smtp/session.h"
+
+/* Why a recipient is still without result: the last soft failure. */
+struct outcome {
+	struct mail_status status;
+	struct str text, relay, remote, diagnostic;
+	bool nexthop_dead;
+	unsigned uses;
+};
+
+enum rcpt_state {
+	RCPT_PENDING,	/* to be tried */
+	RCPT_ACCEPTED,	/* the server took it in this transaction */
+	RCPT_DONE,	/* its result was reported */
+};
+
+struct rcpt {
+	uint64_t index;		/* in the queue file */
+	struct str address, original, orcpt;
+	uint64_t notify;
+	_Atomic(enum rcpt_state) state; /* also read by who tells qmgr */
+	bool tried;		/* was refused in this session */
+	bool too_many;		/* ... with 452: the next transaction may do */
+	struct outcome *last;	/* NULL: none yet */
+};
+
+struct job;
+/* A recipient's result. Called once each, in the job's thread. */
+typedef void job_report_fn(const struct job *, const struct rcpt *,
+    enum agent_status, const struct outcome *);
+
+struct job {
+	struct arena *arena;
+	uint64_t number;	/* agent_job.job, in conversation number: */
+	uint64_t session;
+	struct str queue_id, transport, nexthop, sender, envid;
+	int file;		/* owned */
+	uint64_t size, flags, ret;
+	struct rcpt *rcpts;
+	size_t count, left;	/* left: not DONE */
+	bool lmtp;
+	/* clock_wall() */
+	int64_t arrival, active, started, ready;
+	struct message message;
+	job_report_fn *report;
+	void *ctx;
+	struct job *next;	/* of a queue */
+	struct job *all_next, *all_prev; /* of all in hand */
+};
+
+/* Copies the message and takes its descriptor. NULL: no memory (and the
+ * descriptor is closed). */
+struct job *job_new(const struct agent_job *, job_report_fn *, void *ctx);
+void job_free(struct job **);
+
+/* Reports and marks the recipient DONE. */
+void job_report(struct job *, struct rcpt *, enum agent_status,
+    const struct outcome *);
+/* The server took responsibility: `said` is its reply. */
+void job_sent(struct job *, struct rcpt *, const struct session *,
+    const struct reply *said);
+/* It did not. Reported at once when permanent; else kept until the recipient
+ * was tried elsewhere (job_give_up()). session may be NULL. */
+void job_failed(struct job *, struct rcpt *, const struct session *,
+    const struct why *);
+/* The same for all recipients in that state that were not refused in this
+ * session already; the state becomes PENDING. */
+void job_failed_all(struct job *, enum rcpt_state, const struct session *,
+    const struct why *);
+/* Reports what is pending as deferred, with its last failure, or with this
+ * one where there is none. */
+void job_give_up(struct job *, const struct why *);
+/* "TO:" line of the log. */
+void job_log(const struct job *, const struct rcpt *, enum agent_status,
+    const struct outcome *);
+#endif
