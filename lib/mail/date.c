@@ -301,16 +301,39 @@ int mail_date_append(struct buf *b, int64_t time, int zone)
 	    c.second, zone < 0 ? '-' : '+', z / 60, z % 60);
 }
 
+static char *put_two(char *p, int v)
+{
+	*p++ = (char)('0' + v / 10 % 10);
+	*p++ = (char)('0' + v % 10);
+	return p;
+}
+
+/* By hand: FETCH and the like ask it for every message of a mailbox. */
 int mail_date_append_imap(struct buf *b, int64_t time, int zone)
 {
+	char *p = buf_reserve(b, 26);
 	struct civil c;
 	int wday, z;
 
+	if (p == NULL)
+		return -1;
 	split_time(time, &zone, &c, &wday);
 	z = zone < 0 ? -zone : zone;
-	return buf_printf(b, "%2d-%s-%04d %02d:%02d:%02d %c%02d%02d", c.day,
-	    months[c.month - 1], c.year, c.hour, c.minute, c.second,
-	    zone < 0 ? '-' : '+', z / 60, z % 60);
+	put_two(p, c.day);
+	if (c.day < 10)
+		p[0] = ' ';
+	p[2] = '-';
+	memcpy(p + 3, months[c.month - 1], 3);
+	p[6] = '-';
+	put_two(put_two(p + 7, c.year / 100), c.year % 100);
+	p[11] = ' ';
+	put_two(p + 12, c.hour)[0] = ':';
+	put_two(p + 15, c.minute)[0] = ':';
+	put_two(p + 18, c.second)[0] = ' ';
+	p[21] = zone < 0 ? '-' : '+';
+	put_two(put_two(p + 22, z / 60), z % 60);
+	buf_added(b, 26);
+	return 0;
 }
 
 /* RFC 3501 9 date-text: day "-" month "-" 4 digits. */
