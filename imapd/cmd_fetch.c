@@ -21,6 +21,8 @@ struct fetching {
 	bool missed;		/* a message was gone */
 	bool failed;		/* a message could not be read */
 	char before;		/* the next item: "(" or a space */
+	int64_t zone_for;	/* the quarter of an hour that zone is for */
+	int zone;
 	bool seen[SEEN_BATCH];	/* \Seen is news */
 };
 
@@ -90,6 +92,18 @@ static int write_sections(struct fetching *g, const struct mime *mime)
 	return 0;
 }
 
+/* The zone of that time: it changes at quarters of an hour at most. */
+static int zone_at(struct fetching *g, int64_t time)
+{
+	int64_t quarter = time / 900 + (time >= 0);
+
+	if (quarter != g->zone_for) {
+		g->zone_for = quarter;
+		g->zone = mail_date_local_zone(time);
+	}
+	return g->zone;
+}
+
 /* What is known without the message's text. -1: errno. */
 static int write_known(struct fetching *g, uint32_t seq, bool seen_is_news)
 {
@@ -112,7 +126,7 @@ static int write_known(struct fetching *g, uint32_t seq, bool seen_is_news)
 		if (mailbox_date(s->mailbox, seq, &date) < 0)
 			return -1;
 		add_item(g, STR("INTERNALDATE \""));
-		mail_date_append_imap(out, date, mail_date_local_zone(date));
+		mail_date_append_imap(out, date, zone_at(g, date));
 		buf_append_char(out, '"');
 	}
 	if ((items & FETCH_SIZE) != 0) {
@@ -245,7 +259,7 @@ static void write_all(struct fetching *g, const uint32_t *seqs, size_t n)
 int cmd_fetch(struct session *s)
 {
 	struct fetch f = { .items = 0 };
-	struct fetching g = { .s = s, .f = &f };
+	struct fetching g = { .s = s, .f = &f, .zone_for = INT64_MIN };
 	uint32_t *seqs;
 	size_t n;
 

@@ -37,22 +37,55 @@ static int parse_store(struct session *s, struct request *q)
 	return parse_end(p);
 }
 
+/* More different keywords than a mailbox can hold? */
+static bool too_many(const struct flag_list *flags)
+{
+	struct str seen[MAILBOX_KEYWORDS_MAX];
+	size_t n = 0, k;
+
+	for (size_t i = 0; i < flags->keyword_count; i++) {
+		for (k = 0; k < n; k++)
+			if (str_eq_nocase(seen[k], flags->keywords[i]))
+				break;
+		if (k < n)
+			continue;
+		if (n == MAILBOX_KEYWORDS_MAX)
+			return true;
+		seen[n++] = flags->keywords[i];
+	}
+	return false;
+}
+
 /* Keywords to bits; one that is to be removed need not be made. */
 static int find_keywords(struct session *s, const struct request *q,
     uint32_t *bits_r, const char **why)
 {
-	*bits_r = 0;
-	for (size_t i = 0; i < q->flags.keyword_count; i++) {
-		struct str name = q->flags.keywords[i];
-		int bit = mailbox_keyword_find(s->mailbox, name);
+	const struct flag_list *flags = &q->flags;
 
-		if (bit < 0 && q->how == MAILBOX_REMOVE)
-			continue;
-		if (bit < 0)
-			bit = mailbox_keyword_make(s->mailbox, name, why);
-		if (bit < 0)
+	*bits_r = 0;
+	if (q->how != MAILBOX_REMOVE && too_many(flags)) {
+		*why = "Too many keywords for a mailbox";
+		errno = E2BIG;
+		return -1;
+	}
+	for (size_t i = 0; q->how != MAILBOX_REMOVE &&
+	    i < flags->keyword_count; i++)
+		if (mailbox_keyword_make(s->mailbox, flags->keywords[i],
+		    why) < 0)
 			return -1;
-		*bits_r |= 1u << bit;
+	/* Asked again: a bit that no message has yet may have been given
+	 * to a later one. */
+	for (size_t i = 0; i < flags->keyword_count; i++) {
+		int bit = mailbox_keyword_find(s->mailbox,
+		    flags->keywords[i]);
+
+		if (bit >= 0) {
+			*bits_r |= 1u << bit;
+		} else if (q->how != MAILBOX_REMOVE) {
+			*why = "The mailbox has too many keywords";
+			errno = E2BIG;
+			return -1;
+		}
 	}
 	return 0;
 }
