@@ -303,7 +303,7 @@ int conv_peer(const struct conv *c, pid_t *pid_r, uid_t *uid_r)
 	return 0;
 }
 
-int conv_send(struct conv *c, const struct msg_schema *schema,
+static int send_message(struct conv *c, const struct msg_schema *schema,
     const void *msg, int64_t deadline, const char **why_r)
 {
 	int fds[MSG_FD_MAX], rc;
@@ -312,15 +312,38 @@ int conv_send(struct conv *c, const struct msg_schema *schema,
 
 	buf_init(&out, MSG_MAX + 16);
 	*why_r = "no memory";
+	errno = ENOMEM;
 	rc = msg_encode(schema, msg, &out, fds, &nfds, why_r);
-	if (rc == 0 && (rc = send_packet(c->fd, out.p, out.n, fds, nfds,
-		deadline)) < 0) {
-		c->broken = true;
+	if (rc < 0)
+		errno = EMSGSIZE;
+	else if ((rc = send_packet(c->fd, out.p, out.n, fds, nfds,
+		deadline)) < 0)
 		*why_r = errno == ETIMEDOUT ? "timed out"
 		    : errno == EPIPE || errno == ECONNRESET
 		    ? "the other end is gone" : "cannot send";
-	}
 	buf_fini(&out);
+	return rc;
+}
+
+int conv_send(struct conv *c, const struct msg_schema *schema,
+    const void *msg, int64_t deadline, const char **why_r)
+{
+	int rc = send_message(c, schema, msg, deadline, why_r);
+
+	if (rc < 0 && errno != EMSGSIZE)
+		c->broken = true;
+	return rc;
+}
+
+int conv_try_send(struct conv *c, const struct msg_schema *schema,
+    const void *msg, const char **why_r)
+{
+	int rc = send_message(c, schema, msg, 0, why_r);
+
+	if (rc < 0 && errno == ETIMEDOUT)
+		return 1;
+	if (rc < 0 && errno != EMSGSIZE)
+		c->broken = true;
 	return rc;
 }
 

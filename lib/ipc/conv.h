@@ -56,6 +56,13 @@ int conv_peer(const struct conv *, pid_t *pid_r, uid_t *uid_r);
 int conv_send(struct conv *, const struct msg_schema *, const void *msg,
     int64_t deadline, const char **why_r);
 
+/*
+ * For an event loop: as conv_send(), never waits. 1: no room now, nothing was
+ * sent; try again when the descriptor can be written.
+ */
+int conv_try_send(struct conv *, const struct msg_schema *, const void *msg,
+    const char **why_r);
+
 /* What conv_recv() found. */
 enum conv_got {
 	CONV_MESSAGE, /* decoded into *msg, *schema_r says which */
