@@ -23,10 +23,9 @@ const char *queue_place_name(enum queue_place place)
 	return place < QUEUE_PLACE_COUNT ? place_names[place] : "?";
 }
 
-int64_t queue_due_bucket(int64_t due)
+int64_t queue_due_bucket(int64_t due, int64_t bucket)
 {
-	return due <= 0 ? 0 : (due + QUEUE_DUE_BUCKET - 1) /
-	    QUEUE_DUE_BUCKET * QUEUE_DUE_BUCKET;
+	return due <= 0 ? 0 : (due + bucket - 1) / bucket * bucket;
 }
 
 static int64_t seconds_now(void)

@@ -14,7 +14,7 @@
 #include "queue/id.h"
 #include "queue/read.h"
 
-#define QUEUE_DUE_BUCKET 64	/* seconds of one deferred/<due>/ */
+#define QUEUE_DUE_BUCKET 64	/* most seconds of one deferred/<due>/ */
 
 enum queue_place {
 	QUEUE_INCOMING, QUEUE_DEFERRED, QUEUE_HOLD, QUEUE_CORRUPT,
@@ -68,8 +68,9 @@ int queue_spool_move(const struct queue_spool *, struct queue_name *name,
 int queue_spool_sync(const struct queue_spool *, const struct queue_name *);
 /* Removes deferred/<due>/ when it is empty. */
 void queue_spool_drop_due(const struct queue_spool *, int64_t due);
-/* The bucket that holds time `due`: the first not before it. */
-int64_t queue_due_bucket(int64_t due);
+/* The start of the bucket for `due`: the first multiple of bucket seconds
+ * that is not before it. */
+int64_t queue_due_bucket(int64_t due, int64_t bucket);
 const char *queue_place_name(enum queue_place);
 
 /* What a file turned out to be. */

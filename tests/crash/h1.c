@@ -277,7 +277,7 @@ static void defer(struct run *run, struct queue_spool *s,
 	static const enum queue_log_what third[RECIPIENTS] = {
 		0, QUEUE_LOG_NOTIFIED };
 	int64_t due = queue_due_bucket(1000 +
-	    (int64_t)(rand_r(&run->seed) % 4) * 64);
+	    (int64_t)(rand_r(&run->seed) % 4) * 64, QUEUE_DUE_BUCKET);
 
 	record(run, s, d, m, 0);
 	log_results(run, s, &name, m, first);

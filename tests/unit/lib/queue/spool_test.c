@@ -149,7 +149,7 @@ static void a_queue_run_reads_only_what_is_due(void **state)
 		    &fd), 0);
 		close(fd);
 		assert_int_equal(queue_spool_move(&p.spool, &names[i],
-		    QUEUE_DEFERRED, queue_due_bucket(1000 * (i + 1))), 0);
+		    QUEUE_DEFERRED, queue_due_bucket(1000 * (i + 1), 64)), 0);
 		assert_int_equal(queue_spool_sync(&p.spool, &names[i]), 0);
 	}
 	assert_int_equal(queue_spool_dues(&p.spool, dues, 8), 3);
