@@ -64,15 +64,16 @@ static bool split_plain(struct session *s, struct str text,
 	struct str authzid, user, password;
 
 	if (!str_split(&text, '\0', &authzid) ||
-	    !str_split(&text, '\0', &user) || text.p == NULL ||
-	    str_has_nul(text))
+	    !str_split(&text, '\0', &user) || text.p == NULL)
 		return malformed(s);
 	password = text;
 	if (buf_append(&c->user, user) < 0 ||
 	    buf_append(&c->password, password) < 0)
 		return malformed(s);
-	/* Nobody acts for another: auth hears of no such user. */
-	if (authzid.n > 0 && !str_eq(authzid, user))
+	/* Nobody acts for another, and no password has a NUL: both fail as
+	 * a wrong password does. */
+	if ((authzid.n > 0 && !str_eq(authzid, user)) ||
+	    str_has_nul(password))
 		buf_reset(&c->password);
 	return true;
 }

@@ -7,5 +7,5 @@ smtpd_PARTS := smtpd/access.c smtpd/esmtp.c smtpd/command.c smtpd/session.c \
 smtpd_SRCS := smtpd/main.c $(smtpd_PARTS)
 smtpd_LIBS := mail service msgs config ipc tls net base
 
-tests/unit/smtpd_SRCS := $(smtpd_PARTS)
+tests/unit/smtpd_SRCS := $(smtpd_PARTS) tests/unit/smtpd/fake.c
 tests/unit/smtpd_LIBS := mail msgs config ipc tls net base
