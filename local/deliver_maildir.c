@@ -1,0 +1,111 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "base/sys.h"
+#include "local/deliver.h"
+#include "service/service.h"
+#include "store/delivery.h"
+#include "store/store.h"
+
+#define PIECE 65536
+
+/*
+ * Opens the user's directory below the root, without following a link and
+ * without leaving it; makes what is missing.
+ */
+static int open_user_dir(struct delivery_job *j)
+{
+	const int flags = O_RDONLY | O_DIRECTORY;
+	char *dir = arena_cstr(j->arena, j->request->dir), *slash;
+	int fd;
+
+	if (dir == NULL || str_has_nul(j->request->dir)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (dir[0] == '/') /* a home directory: we are confined to it */
+		return sys_open_beneath(j->root, ".", flags, 0);
+	fd = sys_open_beneath(j->root, dir, flags, 0);
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	for (slash = strchr(dir, '/'); ; slash = strchr(slash + 1, '/')) {
+		int parent;
+
+		if (slash != NULL)
+			*slash = '\0';
+		if (sys_mkdirat(j->root, dir, 0700) < 0 && errno != EEXIST)
+			return -1;
+		/* the name of a new directory must be durable too */
+		parent = sys_fsync_dir(j->root, ".");
+		if (parent < 0)
+			return -1;
+		if (slash == NULL)
+			break;
+		*slash = '/';
+	}
+	return sys_open_beneath(j->root, dir, flags, 0);
+}
+
+static void no_room_or_other(struct delivery_job *j, struct deliver_reply *r,
+    const char *why)
+{
+	int err = errno;
+	const char *dsn = err == ENOSPC ? "4.3.1"
+	    : err == EDQUOT || err == EFBIG ? "4.2.2" : "4.3.0";
+
+	deliver_outcome(r, AGENT_DEFERRED, dsn, arena_printf(j->arena,
+	    "maildir delivery failed: %s", why));
+}
+
+static int copy_message(struct delivery_job *j, struct delivery *d,
+    const char **why)
+{
+	char *piece = arena_alloc(j->arena, PIECE);
+	struct buf fields;
+	ssize_t n;
+	int rc;
+
+	*why = "no memory";
+	if (piece == NULL)
+		return -1;
+	buf_init(&fields, 8192);
+	rc = deliver_fields(j->request, &fields);
+	if (rc == 0)
+		rc = delivery_write(d, buf_str(&fields));
+	buf_fini(&fields);
+	while (rc == 0 && (n = queue_reader_read(&j->reader, piece, PIECE)) !=
+	    0) {
+		*why = "queue file is damaged or cannot be read";
+		if (n < 0)
+			return -1;
+		if (delivery_write(d, str_n(piece, (size_t)n)) < 0)
+			rc = -1;
+	}
+	if (rc < 0)
+		*why = strerror(errno);
+	return rc;
+}
+
+void deliver_maildir(struct delivery_job *j, struct deliver_reply *r)
+{
+	const char *why = "cannot open the mailbox";
+	struct store *s = NULL;
+	struct delivery *d = NULL;
+	int dir = open_user_dir(j);
+
+	if (dir < 0) {
+		no_room_or_other(j, r, strerror(errno));
+		return;
+	}
+	if (store_open(dir, str_of(service_params()->myhostname), true, &s,
+		&why) < 0 ||
+	    delivery_open(s, STR("INBOX"), &d, &why) < 0 ||
+	    copy_message(j, d, &why) < 0 || delivery_commit(&d, &why) < 0)
+		no_room_or_other(j, r, why);
+	else
+		deliver_outcome(r, AGENT_SENT, "2.0.0",
+		    STR("delivered to maildir"));
+	delivery_abort(&d);
+	store_close(&s);
+	close(dir);
+}
