@@ -72,7 +72,7 @@ define TEST_RULE
 $(B)/$(1:.c=): $(B)/$(1:.c=.o) $$($(patsubst %/,%,$(dir $(1)))_SRCS:%.c=$(B)/%.o) $$($(patsubst %/,%,$(dir $(1)))_LIBS:%=$(B)/lib%.a)
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) -o $$@ $(B)/$(1:.c=.o) $$($(patsubst %/,%,$(dir $(1)))_SRCS:%.c=$(B)/%.o) \
 	    -Wl,--start-group $$($(patsubst %/,%,$(dir $(1)))_LIBS:%=$(B)/lib%.a) -Wl,--end-group \
-	    $$(foreach l,$$($(patsubst %/,%,$(dir $(1)))_LIBS),$$($$(l)_LDLIBS)) -lcmocka -lpthread
+	    $$(foreach l,$$($(patsubst %/,%,$(dir $(1)))_LIBS),$$($$(l)_LDLIBS)) $$($(patsubst %/,%,$(dir $(1)))_LDLIBS) -lcmocka -lpthread
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call TEST_RULE,$(t))))
 unit-tests: $(UNIT_TESTS:%.c=$(B)/%)

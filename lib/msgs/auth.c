@@ -7,6 +7,7 @@ static const struct msg_field verify_request_fields[] = {
 	MSG_STR(struct verify_request, client_addr, 64),
 	MSG_BOOL(struct verify_request, tls),
 	MSG_BOOL(struct verify_request, want_session),
+	MSG_BOOL(struct verify_request, again),
 };
 const struct msg_schema verify_request_schema = MSG_SCHEMA("verify_request",
     0x0601, struct verify_request, verify_request_fields);

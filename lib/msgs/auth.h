@@ -22,6 +22,8 @@ struct verify_request {
 	struct str client_addr;
 	bool tls;
 	bool want_session;      /* imap, pop3: also the way to the session */
+	bool again;             /* the session given before refused or is gone:
+				   order another process */
 };
 
 struct verify_reply {
