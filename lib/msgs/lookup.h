@@ -27,7 +27,7 @@ enum lookup_class {
 struct resolve_request {
 	struct str address; /* user@domain, "user", or "" (null sender) */
 	struct str sender;
-	bool is_sender;     /* only rewrite and classify, no recipient check */
+	bool is_sender;     /* "" is the null reverse-path then, and fine */
 };
 
 struct resolve_reply {
