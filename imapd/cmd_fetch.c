@@ -73,19 +73,22 @@ static int write_section(struct fetching *g, const struct fetch_section *fs,
 	return rc < 0 ? -1 : 0;
 }
 
-static int write_sections(struct fetching *g, const struct mime *mime)
+static int write_sections(struct fetching *g, const struct mime *mime,
+    uint64_t wire)
 {
 	for (size_t i = 0; i < g->f->section_count; i++) {
 		const struct fetch_section *fs = &g->f->sections[i];
-		struct imap_ranges ranges;
-		int rc;
+		struct str whole = mime->message;
+		struct imap_ranges ranges = { .pieces = &whole, .count = 1,
+			.size = wire, .exists = true };
+		int rc = 0;
 
-		if (fs->section.depth == 0)
-			rc = imap_section_find_simple(mime->message,
-			    &fs->section, g->arena, &ranges);
-		else
+		if (fs->section.depth > 0)
 			rc = imap_section_find(mime, &fs->section, g->arena,
 			    &ranges);
+		else if (fs->section.kind != IMAP_SECTION_ALL)
+			rc = imap_section_find_simple(mime->message,
+			    &fs->section, g->arena, &ranges);
 		if (rc < 0 || write_section(g, fs, &ranges) < 0)
 			return -1;
 	}
@@ -138,8 +141,9 @@ static int write_known(struct fetching *g, uint32_t seq, bool seen_is_news)
 	return 0;
 }
 
-static int write_text(struct fetching *g, struct str message)
+static int write_text(struct fetching *g, const struct mailbox_text *text)
 {
+	struct str message = text->raw;
 	struct mime mime = { .message = message };
 	struct buf *out = &g->s->out;
 	unsigned items = g->f->items;
@@ -160,7 +164,7 @@ static int write_text(struct fetching *g, struct str message)
 		add_item(g, STR("BODYSTRUCTURE "));
 		rc |= imap_format_bodystructure(&mime, true, out);
 	}
-	return rc < 0 ? -1 : write_sections(g, &mime);
+	return rc < 0 ? -1 : write_sections(g, &mime, text->wire);
 }
 
 /* The message cannot be answered: nothing of it was written yet. */
@@ -204,7 +208,7 @@ static void write_message(struct fetching *g, uint32_t seq, bool news)
 		return;
 	}
 	if (needs_text) {
-		rc = write_text(g, text.raw);
+		rc = write_text(g, &text);
 		mailbox_text_close(s->mailbox, &text);
 	}
 	if (rc < 0 || s->out.failed) {

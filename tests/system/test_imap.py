@@ -60,7 +60,7 @@ def numbers(answer):
 
 
 def body(answer, label):
-    m = answer.one(re.escape(label) + r" \{(\d+)\}\r\n")
+    m = answer.one("(?i)" + re.escape(label) + r" \{(\d+)\}\r\n")
     return m.string[m.end():m.end() + int(m.group(1))]
 
 
