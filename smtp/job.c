@@ -123,11 +123,10 @@ void job_failed(struct job *j, struct rcpt *r, const struct session *s,
 		.status = { 4, 3, 0 }, .text = { "no memory", 9 } };
 
 	r->state = RCPT_PENDING;
-	if (o != NULL)
-		r->last = o;
+	r->last = o != NULL ? o : &no_memory;
 	if (why_is_permanent(why))
 		job_report(j, r, o != NULL ? AGENT_FAILED : AGENT_DEFERRED,
-		    o != NULL ? o : &no_memory);
+		    r->last);
 }
 
 void job_failed_all(struct job *j, enum rcpt_state state,

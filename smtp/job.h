@@ -26,7 +26,7 @@ struct rcpt {
 	_Atomic(enum rcpt_state) state; /* also read by who tells qmgr */
 	bool tried;		/* was refused in this session */
 	bool too_many;		/* ... with 452: the next transaction may do */
-	struct outcome *last;	/* NULL: none yet */
+	const struct outcome *last; /* NULL: none yet */
 };
 
 struct job;
