@@ -126,10 +126,11 @@ static uint32_t letters_in_use(const struct uidlist *u)
 	return used;
 }
 
-/* A bit without name that no file uses; else one whose keyword is unused. */
-static int free_bit(const struct uidlist *u)
+/* A bit without name that no file uses; else one whose keyword is unused.
+ * Those in `keep` are somebody's already. */
+static int free_bit(const struct uidlist *u, uint32_t keep)
 {
-	uint32_t used = letters_in_use(u);
+	uint32_t used = letters_in_use(u) | keep;
 
 	for (int k = 0; k < MAILBOX_KEYWORDS_MAX; k++)
 		if (!((used | u->named) >> k & 1))
@@ -142,11 +143,11 @@ static int free_bit(const struct uidlist *u)
 
 bool mailbox_keyword_room(const struct mailbox *mb)
 {
-	return mb->mode != MAILBOX_READONLY && free_bit(mb->list) >= 0;
+	return mb->mode != MAILBOX_READONLY && free_bit(mb->list, 0) >= 0;
 }
 
-int keyword_make_locked(struct uidlist *u, struct str name, bool sync,
-    const char **why_r)
+static int make_locked(struct uidlist *u, struct str name, uint32_t keep,
+    bool sync, const char **why_r)
 {
 	int bit;
 
@@ -155,7 +156,7 @@ int keyword_make_locked(struct uidlist *u, struct str name, bool sync,
 	for (int k = 0; k < MAILBOX_KEYWORDS_MAX; k++)
 		if (str_eq_nocase_c(name, u->keywords[k]))
 			return k;
-	if ((bit = free_bit(u)) < 0)
+	if ((bit = free_bit(u, keep)) < 0)
 		return store_fail(why_r, E2BIG,
 		    "The mailbox has too many keywords");
 	uidlist_put_keyword(u, (unsigned)bit, name);
@@ -164,6 +165,12 @@ int keyword_make_locked(struct uidlist *u, struct str name, bool sync,
 		return store_fail_errno(why_r, "The keyword cannot be kept");
 	}
 	return bit;
+}
+
+int keyword_make_locked(struct uidlist *u, struct str name, bool sync,
+    const char **why_r)
+{
+	return make_locked(u, name, 0, sync, why_r);
 }
 
 bool keyword_is_ok(struct str name)
@@ -181,6 +188,12 @@ bool keyword_is_ok(struct str name)
 int mailbox_keyword_make(struct mailbox *mb, struct str name,
     const char **why_r)
 {
+	return mailbox_keyword_make_beside(mb, name, 0, why_r);
+}
+
+int mailbox_keyword_make_beside(struct mailbox *mb, struct str name,
+    uint32_t keep, const char **why_r)
+{
 	int bit = mailbox_keyword_find(mb, name);
 
 	if (bit >= 0)
@@ -189,7 +202,7 @@ int mailbox_keyword_make(struct mailbox *mb, struct str name,
 		return store_fail(why_r, EROFS, "The mailbox is read-only");
 	if (mailbox_lock_and_scan(mb, false, why_r) < 0)
 		return -1;
-	bit = keyword_make_locked(mb->list, name, true, why_r);
+	bit = make_locked(mb->list, name, keep, true, why_r);
 	uidlist_unlock(mb->list);
 	return bit;
 }

@@ -99,6 +99,10 @@ int mailbox_keyword_find(const struct mailbox *, struct str name);
  * it is no atom, EROFS in a read-only mailbox. On disk before it returns. */
 int mailbox_keyword_make(struct mailbox *, struct str name,
     const char **why_r);
+/* The same for one of several that are wanted together: the bits in `keep`
+ * are not given away, though no message may have them yet. */
+int mailbox_keyword_make_beside(struct mailbox *, struct str name,
+    uint32_t keep, const char **why_r);
 /* True: mailbox_keyword_make() may find room ("\*" in PERMANENTFLAGS). */
 bool mailbox_keyword_room(const struct mailbox *);
 
