@@ -68,24 +68,22 @@ static int find_keywords(struct session *s, const struct request *q,
 		errno = E2BIG;
 		return -1;
 	}
-	for (size_t i = 0; q->how != MAILBOX_REMOVE &&
-	    i < flags->keyword_count; i++)
-		if (mailbox_keyword_make(s->mailbox, flags->keywords[i],
-		    why) < 0)
-			return -1;
-	/* Asked again: a bit that no message has yet may have been given
-	 * to a later one. */
+	/* First those that are there: no new one may take their place. */
 	for (size_t i = 0; i < flags->keyword_count; i++) {
 		int bit = mailbox_keyword_find(s->mailbox,
 		    flags->keywords[i]);
 
-		if (bit >= 0) {
+		if (bit >= 0)
 			*bits_r |= 1u << bit;
-		} else if (q->how != MAILBOX_REMOVE) {
-			*why = "The mailbox has too many keywords";
-			errno = E2BIG;
+	}
+	for (size_t i = 0; q->how != MAILBOX_REMOVE &&
+	    i < flags->keyword_count; i++) {
+		int bit = mailbox_keyword_make_beside(s->mailbox,
+		    flags->keywords[i], *bits_r, why);
+
+		if (bit < 0)
 			return -1;
-		}
+		*bits_r |= 1u << bit;
 	}
 	return 0;
 }

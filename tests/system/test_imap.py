@@ -597,6 +597,22 @@ def test_too_many_keywords_are_refused(t):
     t.ok("NOOP")
 
 
+def test_unused_keywords_make_room_for_new_ones(t):
+    fill(t, 1)
+    t.ok("SELECT INBOX")
+    for name in "ab":
+        words = " ".join(f"${name}{i}" for i in range(26))
+        t.ok("STORE 1 FLAGS ()")
+        a = t.ok(f"STORE 1 FLAGS ({words})")
+        assert a.of(r"PERMANENTFLAGS \([^*]*\)\]"), a
+        assert set(a.one(r"^1 FETCH \(FLAGS \((.*?)\)")[1].split()) == {
+            "\\Recent", *words.split()}
+    assert t.cmd("STORE 1 +FLAGS ($more)").text.startswith("[LIMIT]")
+    t.ok("STORE 1 FLAGS ($b1)")
+    t.ok("STORE 1 +FLAGS ($more $again)")
+    assert t.ok("FETCH 1 FLAGS").of(r"\$b1[ )]")
+
+
 def test_expunge_and_close(t):
     fill(t, 5)
     t.ok("SELECT INBOX")
