@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -164,8 +165,11 @@ int stock_take(struct stock_entry *e, int64_t deadline)
 		rc = pthread_cond_timedwait(&stock.arrived, &stock.lock,
 		    &until);
 	rc = stock.nfiles > 0 ? 0 : -1;
-	if (rc == 0)
-		*e = stock.files[--stock.nfiles];
+	if (rc == 0) { /* the oldest, so that ids come in order */
+		*e = stock.files[0];
+		memmove(stock.files, stock.files + 1,
+		    --stock.nfiles * sizeof(stock.files[0]));
+	}
 	pthread_mutex_unlock(&stock.lock);
 	refill();
 	return rc;
