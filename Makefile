@@ -26,7 +26,7 @@ VERSION := 0.1.0
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
 	libcap-dev libpcre2-dev libseccomp-dev libunbound-dev libidn2-dev \
 	libcrypt-dev
-RUN_PACKAGES   := openssl curl
+RUN_PACKAGES   := openssl curl python3
 TEST_PACKAGES  := libcmocka-dev python3 python3-pytest python3-dnspython \
 	nsd ldnsutils mandoc cppcheck curl openssl procps strace iproute2
 
@@ -76,6 +76,47 @@ $(B)/$(1:.c=): $(B)/$(1:.c=.o) $$($(patsubst %/,%,$(dir $(1)))_SRCS:%.c=$(B)/%.o
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call TEST_RULE,$(t))))
 unit-tests: $(UNIT_TESTS:%.c=$(B)/%)
+
+# --- packages ---
+
+deps:
+	@tests/install-packages $(BUILD_PACKAGES) $(RUN_PACKAGES)
+
+test-deps:
+	@tests/install-packages $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
+
+# --- run and check: a second make sees what the first one installed ---
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@B=$(B) tests/demo $(if $(ONCE),--once)
+
+check: test-deps
+	@$(MAKE) --no-print-directory all unit-tests $(TOOLS:%=$(B)/bin/%)
+	@$(PYTHON) tests/run-tests.py $(B) $(KIND)
+
+MAN_PAGES := $(wildcard man/*.[1-9])
+lint:
+	@$(PYTHON) tests/lint/layers.py .
+	@$(PYTHON) tests/lint/banned.py .
+	@test -z "$(MAN_PAGES)" || mandoc -Tlint -Wwarning $(MAN_PAGES)
+
+# --- install ---
+
+USER_PROGRAMS := postern sendmail
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
+	    $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(MANDIR)
+	for p in $(filter-out $(USER_PROGRAMS),$(PROGRAMS)); do \
+	    install -m 755 $(B)/bin/$$p $(DESTDIR)$(LIBEXECDIR)/$$p || exit 1; \
+	done
+	install -m 755 $(B)/bin/postern $(DESTDIR)$(BINDIR)/postern
+	install -m 755 $(B)/bin/sendmail $(DESTDIR)$(SBINDIR)/sendmail
+	for n in $(POSTERN_NAMES); do \
+	    ln -sf postern $(DESTDIR)$(BINDIR)/$$n || exit 1; done
+	for m in $(MAN_PAGES); do s=$${m##*.}; \
+	    install -d $(DESTDIR)$(MANDIR)/man$$s && \
+	    install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/ || exit 1; done
 
 clean:
 	rm -rf $(B)

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""run-tests.py BUILD [KIND...]: runs lint, unit, crash and system tests.
+
+Ends with "N passed, N failed" over everything that ran; the exit status is
+not 0 when something failed or nothing ran.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+KINDS = ("lint", "unit", "crash", "system")
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def count(self, ok, name, text=""):
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAILED {name}")
+            if text:
+                print("    " + text.strip().replace("\n", "\n    "))
+        sys.stdout.flush()
+
+
+def run(cmd, timeout, env=None):
+    try:
+        p = subprocess.run(cmd, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=timeout,
+                           env=env, stdin=subprocess.DEVNULL, check=False)
+        return p.returncode, p.stdout.decode("utf-8", "replace")
+    except subprocess.TimeoutExpired as e:
+        out = (e.stdout or b"").decode("utf-8", "replace")
+        return -1, out + f"\nno end after {timeout} s"
+
+
+def lint(tally, build):
+    code, out = run(["make", "--no-print-directory", f"B={build}", "lint"],
+                    1200)
+    tally.count(code == 0, "make lint", out)
+
+
+def unit(tally, build):
+    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP")
+    root = os.path.join(build, "tests/unit")
+    for base, _, files in sorted(os.walk(root)):
+        for name in sorted(files):
+            if not name.endswith("_test"):
+                continue
+            path = os.path.join(base, name)
+            short = os.path.relpath(path, root)
+            code, out = run([path], 300, env)
+            oks = len(re.findall(r"^ok \d", out, re.M))
+            bad = re.findall(r"^not ok \d+ - (.*)$", out, re.M)
+            tally.passed += oks
+            for test in bad:
+                tally.count(False, f"{short}: {test}")
+            if bad or (code == 0 and oks == 0):
+                print("    " + out.strip().replace("\n", "\n    "))
+            if code != 0 and not bad:
+                tally.count(False, f"{short}: exit status {code}", out)
+            elif code == 0 and oks == 0:
+                tally.count(False, f"{short}: it ran no test")
+            else:
+                print(f"unit {short}: {oks} ok")
+            sys.stdout.flush()
+
+
+def crash(tally, build):
+    kills = os.environ.get("POSTERN_KILLS", "100000")
+    path = os.path.join(build, "bin/crash-h1")
+    start = time.monotonic()
+    code, out = run([path, "--kills", kills], 900)
+    print(out.strip())
+    print(f"crash: {time.monotonic() - start:.0f} s")
+    tally.count(code == 0, f"crash-h1 --kills {kills}")
+
+
+def system(tally, build):
+    report = os.path.join(build, "system.xml")
+    env = dict(os.environ, POSTERN_BUILD=os.path.abspath(build))
+    cmd = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+           "--tb=short", f"--junitxml={report}", "tests/system"]
+    if os.path.exists(report):
+        os.unlink(report)
+    p = subprocess.run(cmd, env=env, stdin=subprocess.DEVNULL, check=False)
+    if not os.path.exists(report):
+        tally.count(False, f"pytest: exit status {p.returncode}")
+        return
+    suite = ET.parse(report).getroot().find("testsuite")
+    total, failures, errors, skipped = (
+        int(suite.get(k, 0))
+        for k in ("tests", "failures", "errors", "skipped"))
+    tally.passed += total - failures - errors - skipped
+    tally.failed += failures + errors
+    tally.skipped += skipped
+    if total == 0:
+        tally.count(False, "pytest: it ran no test")
+
+
+def main():
+    build = sys.argv[1]
+    kinds = sys.argv[2:] or KINDS
+    tally = Tally()
+    for kind in kinds:
+        print(f"== {kind}")
+        sys.stdout.flush()
+        globals()[kind](tally, build)
+    if tally.skipped:
+        print(f"{tally.skipped} were skipped; their lines say why")
+    print(f"{tally.passed} passed, {tally.failed} failed")
+    sys.exit(tally.failed > 0 or tally.passed == 0)
+
+
+if __name__ == "__main__":
+    main()

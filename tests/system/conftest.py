@@ -1,0 +1,289 @@
+"""Fixtures: instances of the real programs on loopback.
+
+    instance          one for a test module, users anna bob carol
+    new_instance      a function that makes more: new_instance(users=...,
+                      sets=..., as_user=uid) -> Instance
+
+An Instance fails the test that used it when a program of it died of a signal
+or a sanitizer wrote a report.
+"""
+import glob
+import imaplib
+import itertools
+import os
+import poplib
+import pwd
+import re
+import shutil
+import signal
+import smtplib
+import ssl
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
+BIN = os.path.join(BUILD, "bin")
+PASSWORD = "pass word-1"
+# Bases 300 apart would overlap (25 and 587 in one); each takes 1000 ports.
+_bases = itertools.cycle(range(21000, 60000, 1000))
+
+
+def wait_until(check, timeout=30, what="it"):
+    """Polls until check() is true and returns that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen in {timeout} s")
+        time.sleep(0.01)
+
+
+class Instance:
+    def __init__(self, directory, users, sets, domain, as_user):
+        self.dir = directory
+        self.domain = domain
+        self.as_user = as_user
+        self.users = users
+        for _ in range(40):
+            cmd = [os.path.join(BIN, "postern"), "init", directory,
+                   "--port-base", str(next(_bases)), "--domain", domain]
+            for user in users:
+                address = user if "@" in user else f"{user}@{domain}"
+                cmd += ["--user", f"{address}:{PASSWORD}"]
+            for item in sets:
+                cmd += ["--set", item]
+            p = self._run(cmd)
+            if p.returncode == 0:
+                break
+            if "port" not in p.stderr:
+                raise RuntimeError(p.stderr)
+        self.values = dict(line.split("=", 1)
+                           for line in p.stdout.splitlines())
+        self.etc = self.values["config"]
+        self.log_path = self.values["log"]
+
+    def _run(self, cmd, **kw):
+        if self.as_user is not None:
+            kw.update(user=self.as_user, group=self.as_user, extra_groups=[])
+        kw.setdefault("stdin", subprocess.DEVNULL)
+        if "input" in kw:
+            del kw["stdin"]
+        return subprocess.run(cmd, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              timeout=120, check=False, **kw)
+
+    def command(self, name, *args, **kw):
+        """A command of the suite under its name, with our configuration."""
+        if name == "postern":
+            args = ("-c", self.etc) + args
+        elif name in ("sendmail", "mailq", "newaliases"):
+            args = ("-C", self.etc) + args
+        else:
+            args = ("-c", self.etc) + args
+        return self._run([os.path.join(BIN, name), *args], **kw)
+
+    def port(self, name):
+        return int(self.values[name])
+
+    def start(self):
+        p = self.command("postern", "start")
+        assert p.returncode == 0, p.stderr + self.log()
+        return self
+
+    def stop(self):
+        return self.command("postern", "stop")
+
+    def is_running(self):
+        return self.command("postern", "status").returncode == 0
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding="utf-8",
+                      errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def wait_log(self, pattern, timeout=30):
+        """Waits for a line that matches; returns the match."""
+        return wait_until(lambda: re.search(pattern, self.log(), re.M),
+                          timeout, f"log line {pattern!r}")
+
+    def pids(self, program):
+        """Process ids of this instance's processes of that program."""
+        with open(os.path.join(self.dir, "data/master.pid"),
+                  encoding="ascii") as f:
+            master = int(f.read())
+        parents, names = {}, {}
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path, encoding="utf-8", errors="replace") as f:
+                    text = f.read()
+            except OSError:
+                continue
+            pid = int(text.split()[0])
+            names[pid] = text[text.index("(") + 1:text.rindex(")")]
+            parents[pid] = int(text[text.rindex(")") + 2:].split()[1])
+
+        def ours(pid):
+            while pid > 1:
+                if pid == master:
+                    return True
+                pid = parents.get(pid, 0)
+            return False
+
+        return [p for p, n in names.items() if n == program and ours(p)]
+
+    def kill(self, program, sig=signal.SIGKILL):
+        pids = self.pids(program)
+        for pid in pids:
+            os.kill(pid, sig)
+        return pids
+
+    # --- clients ---
+
+    def tls(self):
+        return ssl.create_default_context(cafile=self.values["ca"])
+
+    def address(self, user):
+        return user if "@" in user else f"{user}@{self.domain}"
+
+    def smtp(self, **kw):
+        return smtplib.SMTP("127.0.0.1", self.port("smtp"), timeout=60, **kw)
+
+    def submission(self, user):
+        s = smtplib.SMTP("localhost", self.port("submission"), timeout=60)
+        s.starttls(context=self.tls())
+        s.login(self.address(user), PASSWORD)
+        return s
+
+    def imap(self, user, tls=False):
+        if tls:
+            c = imaplib.IMAP4_SSL("localhost", self.port("imaps"),
+                                  ssl_context=self.tls(), timeout=60)
+        else:
+            c = imaplib.IMAP4("127.0.0.1", self.port("imap"), timeout=60)
+        c.login(self.address(user), PASSWORD)
+        return c
+
+    def pop3(self, user, tls=False):
+        if tls:
+            c = poplib.POP3_SSL("localhost", self.port("pop3s"),
+                                context=self.tls(), timeout=60)
+        else:
+            c = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=60)
+        c.user(self.address(user))
+        c.pass_(PASSWORD)
+        return c
+
+    def send(self, rcpt, text="Subject: test\r\n\r\nbody\r\n",
+             sender="sender@elsewhere.test"):
+        """One message by SMTP without login; the queue id."""
+        with self.smtp() as s:
+            s.ehlo("client.elsewhere.test")
+            assert s.mail(sender)[0] == 250
+            for r in [rcpt] if isinstance(rcpt, str) else rcpt:
+                code, said = s.rcpt(self.address(r))
+                assert code == 250, said
+            code, said = s.data(text)
+            assert code == 250, said
+            return re.search(rb"queued as (\w+)", said)[1].decode()
+
+    # --- mailboxes ---
+
+    def maildir(self, user):
+        n, d = self.address(user).split("@")
+        return self.values["maildir"].replace("%d", d).replace("%n", n)
+
+    def messages(self, user):
+        """Contents of all messages in INBOX."""
+        out = []
+        for sub in ("new", "cur"):
+            for path in sorted(glob.glob(os.path.join(self.maildir(user),
+                                                      sub, "*"))):
+                try:
+                    with open(path, "rb") as f:
+                        out.append(f.read())
+                except FileNotFoundError:
+                    pass  # moved by a session meanwhile
+        return out
+
+    def wait_messages(self, user, count, timeout=30):
+        wait_until(lambda: len(self.messages(user)) >= count, timeout,
+                   f"{count} messages for {user}")
+        found = self.messages(user)
+        assert len(found) == count
+        return found
+
+    # --- the end ---
+
+    def verdict(self):
+        """What no run may leave behind."""
+        problems = []
+        stderr = os.path.join(self.dir, "data/stderr")
+        if os.path.exists(stderr):
+            with open(stderr, encoding="utf-8", errors="replace") as f:
+                text = f.read()
+            if "Sanitizer" in text or "runtime error" in text:
+                problems.append(text[:8000])
+        for line in self.log().splitlines():
+            if "panic:" in line or re.search(
+                    r"killed by signal (4|6|7|8|11|31)$", line):
+                problems.append(line)
+        return problems
+
+    def end(self):
+        if os.path.exists(os.path.join(self.dir, "data/master.pid")) and \
+                self.is_running():
+            self.stop()
+        problems = self.verdict()
+        shutil.rmtree(self.dir, ignore_errors=True)
+        assert not problems, "\n".join(problems)
+
+
+def make_instance(users=("anna", "bob", "carol"), sets=(), domain="our.test",
+                  as_user=None, start=True):
+    parent = tempfile.mkdtemp(prefix="postern-test.")
+    if as_user is not None:
+        os.chown(parent, as_user, as_user)
+        os.chmod(parent, 0o755)
+    inst = Instance(os.path.join(parent, "i"), list(users), list(sets),
+                    domain, as_user)
+    return inst.start() if start else inst
+
+
+@pytest.fixture
+def new_instance():
+    made = []
+
+    def make(**kw):
+        made.append(make_instance(**kw))
+        return made[-1]
+
+    yield make
+    for inst in made:
+        inst.end()
+        shutil.rmtree(os.path.dirname(inst.dir), ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def instance():
+    inst = make_instance()
+    yield inst
+    inst.end()
+    shutil.rmtree(os.path.dirname(inst.dir), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def nobody():
+    """A uid that is not root, for instances run by a user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    return pwd.getpwnam("nobody").pw_uid
