@@ -137,8 +137,7 @@ int cmd_store(struct session *s)
 		return 0;
 	}
 	/* New keywords are announced before they are used. */
-	if (keywords & ~s->shown_keywords)
-		session_say_flags(s);
+	session_say_new_keywords(s);
 	if (!q.silent)
 		say_flags(s, seqs, n);
 	if (any_gone(s, seqs, n))	/* RFC 2180 4.2.1, RFC 5530 */

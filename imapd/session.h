@@ -54,7 +54,8 @@ struct session {
 
 	/* SELECTED: the mailbox, and what the client knows of it. */
 	struct mailbox *mailbox;
-	uint32_t shown_count, shown_recent, shown_keywords;
+	uint32_t shown_count, shown_recent;
+	uint64_t shown_keywords;	/* a digest of their names */
 	bool deleted_told;	/* the mailbox itself went away */
 
 	/* Reused by FETCH and the like; given back before a wait. */
@@ -122,6 +123,8 @@ bool session_gone(const struct session *);
 void session_sync(struct session *, bool may_expunge);
 /* FLAGS and PERMANENTFLAGS (RFC 3501 7.2.6, 7.1). */
 void session_say_flags(struct session *);
+/* The same, if there are keywords that the client does not know. */
+void session_say_new_keywords(struct session *);
 /* "(\Seen $Label)" of a message. */
 void session_append_flags(const struct session *, struct buf *,
     struct mailbox_message);

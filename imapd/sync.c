@@ -12,14 +12,24 @@ static const struct { uint32_t flag; const char *name; } system_flags[] = {
 };
 #define STORED_COUNT 5	/* of them; \Recent is no flag to be kept */
 
-static uint32_t keywords_in_use(const struct session *s)
+/* A digest of which keyword stands where: a bit may get another name. */
+static uint64_t keywords_digest(const struct session *s)
 {
-	uint32_t bits = 0;
+	uint64_t digest = 0;
 
-	for (unsigned k = 0; k < MAILBOX_KEYWORDS_MAX; k++)
-		if (mailbox_keyword(s->mailbox, k).n > 0)
-			bits |= 1u << k;
-	return bits;
+	for (unsigned k = 0; k < MAILBOX_KEYWORDS_MAX; k++) {
+		struct str name = mailbox_keyword(s->mailbox, k);
+
+		if (name.n > 0)
+			digest = digest * 31 + str_hash(name) + k;
+	}
+	return digest;
+}
+
+void session_say_new_keywords(struct session *s)
+{
+	if (keywords_digest(s) != s->shown_keywords)
+		session_say_flags(s);
 }
 
 static void append_all_flags(struct session *s)
@@ -47,7 +57,7 @@ void session_say_flags(struct session *s)
 	}
 	buf_append_c(&s->out, ")] Flags that are kept\r\n");
 	session_write_out(s);
-	s->shown_keywords = keywords_in_use(s);
+	s->shown_keywords = keywords_digest(s);
 }
 
 void session_append_flags(const struct session *s, struct buf *out,
@@ -91,8 +101,7 @@ static void tell_changed(struct session *s)
 {
 	uint32_t seq = 0;
 
-	if (keywords_in_use(s) != s->shown_keywords)
-		session_say_flags(s);
+	session_say_new_keywords(s);
 	while (mailbox_next_changed(s->mailbox, &seq)) {
 		struct mailbox_message m = mailbox_get(s->mailbox, seq);
 
@@ -136,7 +145,8 @@ void session_unselect(struct session *s)
 	if (s->mailbox == NULL)
 		return;
 	mailbox_close(&s->mailbox);
-	s->shown_count = s->shown_recent = s->shown_keywords = 0;
+	s->shown_count = s->shown_recent = 0;
+	s->shown_keywords = 0;
 	s->deleted_told = false;
 	session_enter(s, SESSION_AUTHENTICATED, "mailbox closed");
 }
