@@ -15,6 +15,9 @@ struct table_writer {
 	struct str spec;	/* into text */
 	char *text, *path, *temp, *directory;
 	mode_t mode;
+	bool give;
+	uid_t uid;
+	gid_t gid;
 	DB_ENV *env;
 	DB *db;
 };
@@ -223,6 +226,13 @@ int table_writer_copy(struct table_writer *w, struct buf *why)
 	return ret < 0 ? -1 : c.ret;
 }
 
+void table_writer_give(struct table_writer *w, uid_t uid, gid_t gid)
+{
+	w->give = true;
+	w->uid = uid;
+	w->gid = gid;
+}
+
 int table_writer_commit(struct table_writer **wp, struct buf *why)
 {
 	struct table_writer *w = *wp;
@@ -236,7 +246,8 @@ int table_writer_commit(struct table_writer **wp, struct buf *why)
 	}
 	w->db = NULL;
 	fd = sys_openat(AT_FDCWD, w->temp, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
-	if (fd < 0 || sys_fchmod(fd, w->mode) < 0 || sys_fsync(fd) < 0 ||
+	if (fd < 0 || (w->give && fchown(fd, w->uid, w->gid) < 0) ||
+	    sys_fchmod(fd, w->mode) < 0 || sys_fsync(fd) < 0 ||
 	    sys_renameat(AT_FDCWD, w->temp, AT_FDCWD, w->path) < 0) {
 		buf_printf(why, "%s: %s", w->temp, strerror(errno));
 		goto out;

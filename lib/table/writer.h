@@ -1,6 +1,7 @@
 /* writer.h - building hash: and btree: tables */
 #ifndef TABLE_WRITER_H
 #define TABLE_WRITER_H
+#include <sys/types.h>
 #include "base/buf.h"
 
 struct table_writer;
@@ -24,6 +25,8 @@ int table_writer_put(struct table_writer *, struct str key, struct str value,
 /* 1 when it was there and is not now; 0; -1. */
 int table_writer_delete(struct table_writer *, struct str key,
     struct buf *why);
+/* The new file is to belong to these. */
+void table_writer_give(struct table_writer *, uid_t, gid_t);
 /* All entries of the present table. 0 also when there is none yet; -1. */
 int table_writer_copy(struct table_writer *, struct buf *why);
 /* Syncs the file, gives it the table's name and syncs the directory. The
