@@ -54,6 +54,13 @@ struct str mail_mime_param_get(const struct mail_mime_params *,
  * boundary is. p is NULL: none. */
 struct str mail_mime_param_raw(const struct mail_mime_params *,
     const char *name, struct arena *);
+/*
+ * The parameters with the continuations of each joined to one (RFC 2231 6):
+ * name=, or name*= with the text percent-encoded when a part of it is. In
+ * the arena. -1: the arena is full.
+ */
+int mail_mime_params_join(const struct mail_mime_params *, struct arena *,
+    struct mail_mime_params *joined_r);
 
 /*
  * Modified UTF-7 to UTF-8, strictly: -1 for 8-bit octets, bad or not

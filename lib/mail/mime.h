@@ -3,8 +3,11 @@
  *
  * One pass over the message's octets (memory or mmap) gives a flat array of
  * parts in the order of the text: a part's parent has a smaller index, so no
- * cycle can exist. Iterative; time is linear in octets times open
- * boundaries' first octets (one hash-free comparison a "--" line).
+ * cycle can exist. Iterative; each octet is looked at once, those of lines
+ * that start with "--" once more for each open boundary.
+ *
+ * A multipart without a usable boundary is text/plain; one (or a message)
+ * nested deeper than MIME_DEPTH_MAX is application/octet-stream.
  *
  * Messages are stored with LF or CRLF line ends. Offsets and `_n` count
  * octets as stored; `_size` counts as the protocols do, every line end being
@@ -18,7 +21,6 @@
 
 #define MIME_DEPTH_MAX 100
 #define MIME_PARTS_MAX 10000
-#define MIME_BOUNDARY_MAX 2048	/* octets of a boundary that are compared */
 /* Octets of headers of all parts that are parsed; the parts of a message
  * with more have the default type from there on. */
 #define MIME_HEADERS_MAX (1024 * 1024)

@@ -325,3 +325,90 @@ struct str mail_mime_param_raw(const struct mail_mime_params *params,
 	buf_fini(&raw);
 	return result;
 }
+
+/* RFC 2231 7 attribute-char, for a text that joins an encoded one. */
+static void append_encoded(struct str s, struct buf *out)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c > 32 && c < 127 && is_token((char)c) &&
+		    strchr("*'%", c) == NULL)
+			buf_append_char(out, (char)c);
+		else
+			buf_printf(out, "%%%02X", c);
+	}
+}
+
+static struct str join_one(const struct mail_mime_params *params,
+    const char *name, bool any_extended, struct arena *arena)
+{
+	const struct mail_mime_param *p;
+	struct str result;
+	struct buf b;
+	bool extended;
+
+	buf_init(&b, 3 * VALUE_MAX);
+	for (int i = 0; i < MAIL_MIME_SECTIONS_MAX &&
+	    (p = find(params, name, i, -1, &extended)) != NULL; i++) {
+		if (i == 0 && any_extended && !extended)
+			buf_append_c(&b, "''");
+		if (any_extended && !extended)
+			append_encoded(p->value, &b);
+		else
+			buf_append(&b, p->value);
+	}
+	result = arena_str(arena, b.n > 0 ? buf_str(&b) : STR(""));
+	buf_fini(&b);
+	return result;
+}
+
+static bool any_section_extended(const struct mail_mime_params *params,
+    const char *name)
+{
+	bool extended;
+
+	for (int i = 0; i < MAIL_MIME_SECTIONS_MAX &&
+	    find(params, name, i, -1, &extended) != NULL; i++)
+		if (extended)
+			return true;
+	return false;
+}
+
+int mail_mime_params_join(const struct mail_mime_params *params,
+    struct arena *arena, struct mail_mime_params *joined)
+{
+	*joined = (struct mail_mime_params){ NULL, 0 };
+	if (params->count == 0)
+		return 0;
+	joined->items = arena_array(arena, params->count,
+	    sizeof(*joined->items));
+	if (joined->items == NULL)
+		return -1;
+	for (unsigned i = 0; i < params->count; i++) {
+		struct mail_mime_param p = params->items[i];
+		ssize_t star = str_chr(p.name, '*');
+		char base[64];
+		bool encoded;
+		int section;
+
+		/* Longer names have no continuation worth the trouble. */
+		if (star <= 0 || str_to_c(str_n(p.name.p, (size_t)star), base,
+		    sizeof(base)) == -1 ||
+		    !match_name(p.name, base, &section, &encoded) ||
+		    section == -1) {
+			joined->items[joined->count++] = p;
+			continue;
+		}
+		if (section != 0 && find(params, base, 0, -1, &encoded))
+			continue;	/* goes with its section 0 */
+		if (section == 0) {
+			encoded = any_section_extended(params, base);
+			p.value = join_one(params, base, encoded, arena);
+			p.name = arena_printf(arena, "%s%s", base,
+			    encoded ? "*" : "");
+		}
+		joined->items[joined->count++] = p;
+	}
+	return arena_failed(arena) ? -1 : 0;
+}
