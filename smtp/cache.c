@@ -30,6 +30,19 @@ struct cache *cache_new(void)
 	return c;
 }
 
+void cache_free(struct cache **cp)
+{
+	struct cache *c = *cp;
+
+	if (c == NULL)
+		return;
+	cache_expire(c, true);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->filled);
+	free(c);
+	*cp = NULL;
+}
+
 static struct session *open_idle(struct idle *i)
 {
 	struct session *s = i->session;

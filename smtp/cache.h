@@ -11,6 +11,8 @@
 struct cache;
 
 struct cache *cache_new(void);
+/* Closes what it holds. Only when no thread uses it any more. */
+void cache_free(struct cache **);
 /* A session for this key (transport and next hop), most recently used first,
  * or NULL. */
 struct session *cache_take(struct cache *, struct str key);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -301,7 +302,7 @@ static int dial(const struct smtp_config *c, const struct target *t,
 	    : &c->bind6;
 	int64_t seconds = c->params->smtp_connect_timeout, deadline;
 	char where[NET_ADDR_TEXT];
-	int fd;
+	int fd, on = 1;
 
 	/* 0: as long as the system tries */
 	deadline = seconds ? clock_now() + seconds * CLOCK_SECOND
@@ -320,6 +321,9 @@ static int dial(const struct smtp_config *c, const struct target *t,
 		why_set(why, MAIL_STATUS(4, 4, 1), "connect to %s[%s]:%u: %s",
 		    t->host, net_addr_text(&t->addr, where),
 		    (unsigned)t->addr.port, strerrordesc_np(errno));
+	else
+		/* every write here is whole: nothing is gained by waiting */
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return fd;
 }
 

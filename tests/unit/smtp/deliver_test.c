@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -68,16 +69,22 @@ static bool play(struct server *s, int fd, FILE *f, struct str step)
 {
 	struct str arg = str_from(step, 2);
 	char line[8192];
+	size_t n;
 
 	switch (step.n ? step.p[0] : '-') {
 	case 'S':
-		send_text(fd, arg);
-		send_text(fd, STR("\r\n"));
+		n = (size_t)snprintf(line, sizeof(line), STR_FMT "\r\n",
+		    STR_ARG(arg));
+		send_text(fd, str_n(line, n));
 		return true;
 	case 'P':
-		for (size_t i = 0; i < arg.n; i++)
-			send_text(fd, arg.p[i] == '~' ? STR("\r\n")
-			    : str_n(arg.p + i, 1));
+		n = 0;
+		for (size_t i = 0; i < arg.n && n + 2 < sizeof(line); i++) {
+			if (arg.p[i] == '~')
+				line[n++] = '\r';
+			line[n++] = arg.p[i] == '~' ? '\n' : arg.p[i];
+		}
+		send_text(fd, str_n(line, n));
 		return true;
 	case 'C':
 		if (read_line(f, line, sizeof(line)) < 0)
@@ -114,12 +121,13 @@ static void *serve(void *arg)
 	struct server *s = arg;
 
 	for (size_t i = 0; i < s->n; i++) {
-		int fd = accept(s->fd, NULL, NULL);
+		int fd = accept(s->fd, NULL, NULL), on = 1;
 		struct str rest = str_of(s->scripts[i]), step;
 		FILE *f;
 
 		if (fd < 0)
 			break;
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		s->connections++;
 		f = fdopen(fd, "r");
 		while (str_split(&rest, '\n', &step) &&
@@ -325,7 +333,8 @@ static int each_set_up(void **state)
 static int each_tear_down(void **state)
 {
 	(void)state;
-	cache_expire(cache, true);
+	cache_free(&cache);
+	smtp_config_fini(&config);
 	arena_reset(arena);
 	return 0;
 }
@@ -506,7 +515,7 @@ static void whole_conversations(void **state)
 		start_server(&s, rows[i].script, NULL);
 		check(run_job("smtp", hop_of(&s), rows[i].rcpts, &text),
 		    rows[i].want, rows[i].name);
-		cache_expire(cache, true);
+		cache_free(&cache);
 		cache = cache_new();
 		if (s.wrong[0] != '\0')
 			fail_msg("%s: %s", rows[i].name, s.wrong);
@@ -533,7 +542,7 @@ static void content_leaves_in_wire_form_only(void **state)
 		    "S 250 ok\nS 354 go\nD\nS 250 ok\n", NULL);
 		check(run_job("smtp", hop_of(&s), "a@x", &text),
 		    "a@x sent 2.0.0 250 ok\n", rows[i].content);
-		cache_expire(cache, true);
+		cache_free(&cache);
 		cache = cache_new();
 		stop_server(&s);
 		check(s.data, rows[i].want, "content");
@@ -681,6 +690,7 @@ static void tls_that_is_required_and_not_offered_defers(void **state)
 	struct server s;
 
 	(void)state;
+	smtp_config_fini(&config);
 	set_params(encrypt);
 	/* CL-012: no MAIL in plain text */
 	start_server(&s, HELLO "C QUIT\n", NULL);
@@ -688,7 +698,6 @@ static void tls_that_is_required_and_not_offered_defers(void **state)
 	    "a@x deferred 4.7.4 TLS is required, but was not offered by host "
 	    "127.0.0.1[127.0.0.1]\n", "encrypt");
 	stop_server(&s);
-	smtp_config_fini(&config);
 }
 
 static void data_behind_the_answer_to_starttls_ends_it(void **state)
@@ -698,6 +707,7 @@ static void data_behind_the_answer_to_starttls_ends_it(void **state)
 	struct server s;
 
 	(void)state;
+	smtp_config_fini(&config);
 	set_params(may);
 	/* CL-001; and no second attempt without TLS */
 	start_server(&s, "S 220 hi\nC EHLO\nS 250-hi\nS 250 STARTTLS\n"
@@ -707,6 +717,18 @@ static void data_behind_the_answer_to_starttls_ends_it(void **state)
 	    "its answer to STARTTLS\n", "injection");
 	stop_server(&s);
 	assert_int_equal(s.connections, 1);
+	/* a handshake that fails: may connects again without */
+	start_server(&s, "S 220 hi\nC EHLO\nS 250-hi\nS 250 STARTTLS\n"
+	    "C STARTTLS\r\nS 220 ok\nC \026\nS nonsense\nX\n",
+	    "S 220 hi\nC EHLO\nS 250-hi\nS 250 STARTTLS\n"
+	    "C MAIL\nS 250 ok\nC RCPT\nS 250 ok\nC DATA\nS 354 go\nD\n"
+	    "S 250 plain\nC QUIT\n", NULL);
+	check(run_job("smtp", hop_of(&s), "a@x", &plain),
+	    "a@x sent 2.0.0 250 plain\n", "handshake");
+	cache_expire(cache, true);
+	stop_server(&s);
+	cache_free(&cache);
+	cache = cache_new();
 	/* refused politely: may goes on without */
 	start_server(&s, "S 220 hi\nC EHLO\nS 250-hi\nS 250 STARTTLS\n"
 	    "C STARTTLS\r\nS 454 4.7.0 not now\n"
@@ -716,7 +738,6 @@ static void data_behind_the_answer_to_starttls_ends_it(void **state)
 	    "a@x sent 2.0.0 250 ok\n", "454");
 	cache_expire(cache, true);
 	stop_server(&s);
-	smtp_config_fini(&config);
 }
 
 static void a_damaged_queue_file_sends_nothing(void **state)
@@ -757,6 +778,13 @@ static int set_up(void **state)
 	return arena == NULL;
 }
 
+static int tear_down(void **state)
+{
+	(void)state;
+	arena_free(&arena);
+	return 0;
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, each_set_up, each_tear_down)
@@ -775,5 +803,5 @@ int main(void)
 		T(a_damaged_queue_file_sends_nothing),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
