@@ -115,7 +115,8 @@ int mailbox_refresh(struct mailbox *mb, const char **why_r)
 		return store_fail(why_r, ENOENT, "The mailbox was deleted");
 	/* An operation may have read news without showing them. */
 	if (uidlist_is_current(mb->list) && !scan_is_due(mb->list) &&
-	    mb->visible == mb->list->count && !mb->list->unwritten)
+	    mb->visible == mb->list->count && !mb->list->unwritten &&
+	    !mb->list->behind)
 		return 0;
 	if (mailbox_lock_and_scan(mb, false, why_r) < 0)
 		return -1;

@@ -79,6 +79,7 @@ struct found {
 	struct str name;
 	int64_t seconds, micros;
 	bool in_new;
+	bool type_unknown;
 };
 
 struct scanner {
@@ -184,56 +185,8 @@ static bool exists(int dir, const char *name)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/*
- * Two files with one base. Either it was renamed while we read, then one
- * of them is gone; or another program copied it: then the second becomes a
- * message of its own.
- */
-static int on_twice(struct scanner *s, size_t i, int dir, const char *name,
-    bool in_new)
-{
-	struct uidlist *u = s->u;
-	char fresh_name[MAILDIR_NAME_MAX + 1], full[MAILDIR_NAME_MAX + 1];
-	bool was_new = u->list[i].flags & UIDLIST_IN_NEW;
-	uint32_t flags, letters;
-	struct str old = uidlist_name(u, &u->list[i]);
-
-	if ((was_new == in_new && str_eq_c(old, name)) || !exists(dir, name))
-		return 0;
-	if (!exists(was_new ? u->md->fresh : u->md->cur, old.p)) {
-		uidlist_put_name(u, u->list[i].uid, in_new, str_of(name));
-		return 0;
-	}
-	maildir_unique(u->store, fresh_name, sizeof(fresh_name));
-	maildir_name_flags(str_of(name), &flags, &letters);
-	if (maildir_name_build(str_of(fresh_name), flags, letters, full) < 0)
-		return 0;
-	log_info("store: %s is there twice; the second is now %s", name,
-	    fresh_name);
-	/* It is found under its new name by the next look. */
-	u->cur.ctime = u->fresh.ctime = 0;
-	if (maildir_rename_new(dir, name, dir, in_new ? fresh_name
-	    : full) < 0 && errno != ENOENT)
-		log_warn("store: %s cannot be renamed", name);
-	return 0;
-}
-
-static int on_known(struct scanner *s, size_t i, int dir, const char *name,
-    size_t n, bool in_new)
-{
-	struct uidlist *u = s->u;
-	struct uidlist_message *m = &u->list[i];
-
-	if (is_seen(s, i))
-		return on_twice(s, i, dir, name, in_new);
-	s->seen[i / 8] |= (unsigned char)(1 << (i % 8));
-	if (in_new != !!(m->flags & UIDLIST_IN_NEW) || n != m->name_len ||
-	    memcmp(u->text.p + m->name_at, name, n) != 0)
-		uidlist_put_name(u, m->uid, in_new, str_n(name, n));
-	return 0;
-}
-
-static int on_found(struct scanner *s, struct str name, bool in_new)
+static int on_found(struct scanner *s, struct str name, bool in_new,
+    bool type_unknown)
 {
 	struct maildir_name parsed;
 	struct found *f;
@@ -250,12 +203,55 @@ static int on_found(struct scanner *s, struct str name, bool in_new)
 	maildir_name_parse(name, &parsed);
 	f = &s->found[s->found_count];
 	*f = (struct found){ arena_str(s->arena, name), parsed.seconds,
-		parsed.micros, in_new };
+		parsed.micros, in_new, type_unknown };
 	if (f->name.p == NULL) {
 		errno = ENOMEM;
 		return -1;
 	}
 	s->found_count++;
+	return 0;
+}
+
+/*
+ * A second file with the base of a message that has its file: another
+ * program copied it. It becomes a message of its own.
+ */
+static int on_twin(struct scanner *s, int dir, const char *name, bool in_new)
+{
+	struct uidlist *u = s->u;
+	char base[MAILDIR_NAME_MAX + 1], full[MAILDIR_NAME_MAX + 1];
+	uint32_t flags, letters;
+
+	maildir_unique(u->store, base, sizeof(base));
+	maildir_name_flags(str_of(name), &flags, &letters);
+	if (maildir_name_build(str_of(base), flags, letters, full) < 0)
+		return 0;
+	log_info("store: %s is there twice; the second is now %s", name, base);
+	if (maildir_rename_new(dir, name, dir, in_new ? base : full) == 0)
+		return on_found(s, str_of(in_new ? base : full), in_new,
+		    false);
+	if (errno != ENOENT)
+		log_warn("store: %s cannot be renamed", name);
+	return 0;
+}
+
+static int on_known(struct scanner *s, size_t i, int dir, const char *name,
+    size_t n, bool in_new)
+{
+	struct uidlist *u = s->u;
+	struct uidlist_message *m = &u->list[i];
+	bool was_new = m->flags & UIDLIST_IN_NEW;
+	struct str old = uidlist_name(u, m);
+
+	if (in_new != was_new || !str_eq(old, str_n(name, n))) {
+		/* Renamed, then the old name is gone (and if this is the
+		 * second new one, the last counts until the next look). */
+		if (exists(was_new ? u->md->fresh : u->md->cur, old.p))
+			return exists(dir, name)
+			    ? on_twin(s, dir, name, in_new) : 0;
+		uidlist_put_name(u, m->uid, in_new, str_n(name, n));
+	}
+	s->seen[i / 8] |= (unsigned char)(1 << (i % 8));
 	return 0;
 }
 
@@ -282,7 +278,8 @@ static int read_dir(struct scanner *s, int dir, bool in_new)
 		i = look_up(s, str_n(e->d_name,
 		    maildir_base_len(str_n(e->d_name, n))));
 		rc = i >= 0 ? on_known(s, (size_t)i, dir, e->d_name, n, in_new)
-		    : on_found(s, str_n(e->d_name, n), in_new);
+		    : on_found(s, str_n(e->d_name, n), in_new,
+		    e->d_type == DT_UNKNOWN);
 	}
 	if (rc == 0 && errno != 0)
 		rc = -1;
@@ -322,30 +319,9 @@ static bool is_file(const struct uidlist *u, const struct found *f)
 	    AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-static bool fs_tells_types(int fd)
-{
-	struct stat st;
-	DIR *d;
-	struct dirent *e;
-	int copy = sys_openat(fd, ".", O_RDONLY | O_DIRECTORY, 0);
-	bool tells = true;
-
-	if (copy < 0 || fstat(copy, &st) < 0 ||
-	    (d = fdopendir(copy)) == NULL) {
-		if (copy >= 0)
-			sys_close(copy);
-		return false;
-	}
-	if ((e = readdir(d)) != NULL)
-		tells = e->d_type != DT_UNKNOWN;
-	closedir(d);
-	return tells;
-}
-
 static void put_found(struct scanner *s)
 {
 	struct uidlist *u = s->u;
-	bool check = s->found_count > 0 && !fs_tells_types(u->md->cur);
 	uint32_t uid = u->uidnext;
 
 	if (s->found_count > 0)
@@ -356,7 +332,7 @@ static void put_found(struct scanner *s)
 
 		if (uid >= UINT32_MAX - 1 ||
 		    (i > 0 && same_base(f, f - 1)) ||
-		    (check && !is_file(u, f)))
+		    (f->type_unknown && !is_file(u, f)))
 			continue;
 		uidlist_put_add(u, uid++, f->in_new, f->in_new,
 		    UIDLIST_UNKNOWN, UIDLIST_UNKNOWN, f->name);
@@ -445,6 +421,7 @@ static void note_state(struct uidlist *u, const struct look *l)
 static int write_down(struct scanner *s, const uint32_t *gone, size_t n)
 {
 	struct uidlist *u = s->u;
+	const struct uidlist_dir cur = u->cur;
 	size_t before;
 	unsigned how = UIDLIST_FOREIGN;
 
@@ -455,8 +432,10 @@ static int write_down(struct scanner *s, const uint32_t *gone, size_t n)
 	if (u->pending.n > before)
 		how |= UIDLIST_SYNC;
 	u->unwritten = false;
-	if (uidlist_flush(u, how) == 0)
+	if (uidlist_flush(u, how) == 0) {
+		u->cur = cur;	/* may not have been read this time */
 		return 0;
+	}
 	if (!uidlist_is_full(errno) || u->pending.failed) {
 		uidlist_drop(u);
 		return -1;
@@ -503,8 +482,11 @@ int scan(struct uidlist *u, bool force, const char **why_r)
 	bool read_cur = force || must_read(&u->cur, ctime_of(u->md->cur));
 	bool again = true;
 
-	if (!read_cur && !must_read(&u->fresh, ctime_of(u->md->fresh)))
+	if (!read_cur && !must_read(&u->fresh, ctime_of(u->md->fresh))) {
+		if (u->behind)
+			uidlist_compact_if_due(u);
 		return 0;
+	}
 	for (int i = 0; again && i < ROUNDS_MAX; i++) {
 		if (scan_round(u, read_cur, i == ROUNDS_MAX - 1, &again) < 0) {
 			uidlist_drop(u);

@@ -108,14 +108,11 @@ void uidlist_put_uidnext(struct uidlist *u, uint32_t uidnext)
 
 void uidlist_put_state(struct uidlist *u)
 {
-	int64_t at = u->cur.at < u->fresh.at ? u->cur.at : u->fresh.at;
-
-	if (u->cur.ctime == 0 || u->fresh.ctime == 0)
+	/* It speaks of what the file has. */
+	if (u->cur.ctime == 0 || u->fresh.ctime == 0 || u->behind)
 		return;
-	if (u->cur.own || u->fresh.own)
-		at = 0;
-	PUT_LINE(u, u->seed, "S %" PRId64 " %" PRId64 " %" PRId64,
-	    u->cur.ctime, u->fresh.ctime, at);
+	PUT_LINE(u, u->seed, "S %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64,
+	    u->cur.ctime, u->cur.at, u->fresh.ctime, u->fresh.at);
 }
 
 void uidlist_put_removed(struct uidlist *u, const uint32_t *uids, size_t n)
@@ -215,6 +212,16 @@ static void set_name(struct uidlist *u, struct uidlist_message *m,
 	m->base_len = (uint8_t)maildir_base_len(name);
 }
 
+/*
+ * A line of another about files: only an S line behind it says that the
+ * directories were then as the list has it. (He may have died in between.)
+ */
+static void state_is_open(struct uidlist *u, bool mine)
+{
+	if (!mine)
+		u->cur.ctime = u->fresh.ctime = 0;
+}
+
 enum outcome { GOOD, BAD, NO_MEMORY };
 
 struct reading {
@@ -239,6 +246,7 @@ static enum outcome take_add(struct reading *r, struct str s)
 	    m.uid == UINT32_MAX ||
 	    (u->count > 0 && m.uid <= u->list[u->count - 1].uid))
 		return BAD;
+	state_is_open(u, r->mine);
 	set_name(u, &m, in_new, s);
 	if (m.uid >= u->uidnext)
 		u->uidnext = m.uid + 1;
@@ -256,6 +264,7 @@ static enum outcome take_name(struct reading *r, struct str s)
 	    !maildir_name_is_ok(s.p + 2, s.n - 2))
 		return BAD;
 	u->garbage += s.n + ADD_COST;
+	state_is_open(u, r->mine);
 	if ((i = uidlist_index_of(u, uid)) < 0 ||
 	    u->list[i].flags & MAILBOX_GONE)
 		return GOOD;
@@ -294,6 +303,7 @@ static enum outcome take_removed(struct reading *r, struct str s)
 	struct uidlist *u = r->u;
 	struct str part;
 
+	state_is_open(u, r->mine);
 	while (str_split(&s, ',', &part)) {
 		uint32_t from, to;
 
@@ -351,16 +361,16 @@ static enum outcome take_uidnext(struct reading *r, struct str s)
 
 static enum outcome take_state(struct reading *r, struct str s)
 {
-	int64_t cur, fresh, at;
+	int64_t cur, fresh, cur_at, fresh_at;
 
-	if (take_i64(&s, &cur) < 0 || take_i64(&s, &fresh) < 0 ||
-	    take_i64(&s, &at) < 0)
+	if (take_i64(&s, &cur) < 0 || take_i64(&s, &cur_at) < 0 ||
+	    take_i64(&s, &fresh) < 0 || take_i64(&s, &fresh_at) < 0)
 		return BAD;
 	r->u->garbage += 2 * ADD_COST;
 	if (r->mine)
 		return GOOD;
-	r->u->cur = (struct uidlist_dir){ cur, at, at == 0 };
-	r->u->fresh = (struct uidlist_dir){ fresh, at, at == 0 };
+	r->u->cur = (struct uidlist_dir){ cur, cur_at, cur_at == 0 };
+	r->u->fresh = (struct uidlist_dir){ fresh, fresh_at, fresh_at == 0 };
 	return GOOD;
 }
 

@@ -517,6 +517,7 @@ void uidlist_apply_unwritten(struct uidlist *u, unsigned how)
 {
 	if (u->pending.failed || take_pending(u, how) < 0)
 		u->stale = true;
+	u->behind = true;
 	uidlist_drop(u);
 }
 
@@ -611,10 +612,13 @@ static int rewrite(struct uidlist *u, uint32_t validity)
 
 void uidlist_compact_if_due(struct uidlist *u)
 {
-	if (u->garbage < COMPACT_MIN || u->garbage < (size_t)u->end / 2)
+	if (!u->behind && (u->garbage < COMPACT_MIN ||
+	    u->garbage < (size_t)u->end / 2))
 		return;
 	u->garbage = 0;		/* after a failure not at once again */
-	if (rewrite(u, u->validity) < 0)
+	if (rewrite(u, u->validity) == 0)
+		u->behind = false;
+	else
 		log_debug("store: %s is not compacted", UIDLIST_FILE);
 }
 

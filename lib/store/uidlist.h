@@ -14,8 +14,10 @@
  *   K LETTER NAME			the keyword of a flag letter a-z
  *   R UID				a session has the recent ones to here
  *   N UIDNEXT				uids below are used up
- *   S CUR NEW AT			the list was right for directories with
+ *   S CUR AT NEW AT			the list was right for directories with
  *					these change times (ns), looked at AT
+ *					(0: our own change, not looked at); an
+ *					A, F or E behind it ends that
  *
  * What a crash leaves: a torn last line, which the next one who locks cuts
  * off (its uids were told to nobody, yet they are skipped); a line without
@@ -69,6 +71,7 @@ struct uidlist {
 	bool locked;
 	bool stale;		/* deleted or replaced: nothing new comes */
 	bool unwritten;		/* new messages wait for room on the disk */
+	bool behind;		/* the file lacks what memory has */
 	uint32_t validity, uidnext, claimed, nonce;
 	uint32_t seed;
 	off_t end;		/* of the file, as far as it was read */
