@@ -86,7 +86,7 @@ static bool is_counted(const struct session *s)
 	    !net_cidr_list_match(&s->smtpd->event_exceptions, &s->peer);
 }
 
-int client_count(struct session *s, uint64_t event, uint64_t number,
+static int count(struct session *s, uint64_t event, uint64_t number,
     struct limits_reply *r)
 {
 	struct limits_request q = {
@@ -100,7 +100,7 @@ int client_count(struct session *s, uint64_t event, uint64_t number,
 	return is_counted(s) ? limits_tell(s->smtpd->limits, &q, r) : -1;
 }
 
-bool client_exceeds(struct session *s, const char *what, uint64_t value,
+static bool exceeds(struct session *s, const char *what, uint64_t value,
     int64_t limit)
 {
 	if (limit == 0 || value <= (uint64_t)limit)
@@ -117,12 +117,12 @@ static bool admit(struct session *s)
 	const struct params *p = s->smtpd->params;
 	struct limits_reply r;
 
-	if (client_count(s, LIMITS_CONNECT, 0, &r) < 0)
+	if (count(s, LIMITS_CONNECT, 0, &r) < 0)
 		return true;
 	s->is_counted = true;
-	if (!client_exceeds(s, "Connection concurrency", r.count,
+	if (!exceeds(s, "Connection concurrency", r.count,
 		p->smtpd_client_connection_count_limit) &&
-	    !client_exceeds(s, "Connection rate", r.rate,
+	    !exceeds(s, "Connection rate", r.rate,
 		p->smtpd_client_connection_rate_limit))
 		return true;
 	session_line(s, "421 4.7.0 %s Error: too many connections from %s",
@@ -163,11 +163,23 @@ bool client_greet(struct session *s)
 	return true;
 }
 
+bool client_may(struct session *s, uint64_t event, const char *what,
+    int64_t limit, const char *complaint)
+{
+	struct limits_reply r;
+
+	if (limit == 0 || count(s, event, 1, &r) < 0 ||
+	    !exceeds(s, what, r.rate, limit))
+		return true;
+	session_reply(s, "450 4.7.1 Error: %s from %s", complaint, s->address);
+	return false;
+}
+
 void client_leave(struct session *s)
 {
 	struct limits_reply unused;
 
 	if (s->is_counted)
-		client_count(s, LIMITS_DISCONNECT, 0, &unused);
+		count(s, LIMITS_DISCONNECT, 0, &unused);
 	s->is_counted = false;
 }

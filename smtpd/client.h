@@ -11,10 +11,10 @@ void client_find_name(struct session *);
 bool client_greet(struct session *);
 /* Gives back what client_greet() counted. */
 void client_leave(struct session *);
-/* Tells `limits`; -1 when this client is not counted, or nobody counts. */
-int client_count(struct session *, uint64_t event, uint64_t number,
-    struct limits_reply *reply_r);
-/* Is value over the limit (0: none)? Then it is logged. */
-bool client_exceeds(struct session *, const char *what, uint64_t value,
-    int64_t limit);
+/*
+ * Counts an event (enum limits_event) against a rate limit; 0 is none, and
+ * then nobody is asked. False: over it, the client was told `complaint`.
+ */
+bool client_may(struct session *, uint64_t event, const char *what,
+    int64_t limit, const char *complaint);
 #endif

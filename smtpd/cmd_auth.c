@@ -152,6 +152,7 @@ static void verify(struct session *s, const char *method,
 		.client_addr = str_of(s->address),
 		.tls = s->tls.n > 0,
 	};
+	struct str domain = str_of(s->smtpd->params->smtpd_sasl_local_domain);
 	struct verify_reply r;
 	struct conv *conv;
 	const char *why;
@@ -159,6 +160,11 @@ static void verify(struct session *s, const char *method,
 	if (!is_sendable(q.user) || q.password.n == 0) {
 		failed(s, method, STR_NONE, "authentication failure");
 		return;
+	}
+	if (domain.n > 0 && str_chr(q.user, '@') < 0) {
+		buf_append_char(&c->user, '@');
+		buf_append(&c->user, domain);
+		q.user = buf_str(&c->user);
 	}
 	if (service_ask("auth", &verify_request_schema, &q,
 		&verify_reply_schema, &r, VERIFY_TIMEOUT, &conv, &why) < 0) {
@@ -180,8 +186,6 @@ static void verify(struct session *s, const char *method,
 /* What the state table does not know: TLS, the configuration, the login. */
 static bool may_start(struct session *s)
 {
-	struct limits_reply r;
-
 	if (s->is_stdio || !s->smtpd->params->smtpd_sasl_auth_enable) {
 		session_reply(s, "503 5.5.1 Error: authentication not enabled");
 		return false;
@@ -195,14 +199,9 @@ static bool may_start(struct session *s)
 				 "requested authentication mechanism");
 		return false;
 	}
-	if (client_count(s, LIMITS_AUTH, 0, &r) == 0 &&
-	    client_exceeds(s, "AUTH command rate", r.rate,
-		s->smtpd->params->smtpd_client_auth_rate_limit)) {
-		session_reply(s, "450 4.7.1 Error: too many AUTH commands "
-				 "from %s", s->address);
-		return false;
-	}
-	return true;
+	return client_may(s, LIMITS_AUTH, "AUTH command rate",
+	    s->smtpd->params->smtpd_client_auth_rate_limit,
+	    "too many AUTH commands");
 }
 
 /* RFC 4954 4: AUTH mechanism [initial-response] */

@@ -1,3 +1,4 @@
+#include "smtpd/client.h"
 #include "smtpd/command.h"
 #include "smtpd/policy.h"
 
@@ -71,6 +72,10 @@ void cmd_mail(struct session *s, struct str arg)
 		session_reply(s, "501 5.5.4 Syntax: MAIL FROM:<address>");
 		return;
 	}
+	if (!client_may(s, LIMITS_MESSAGE, "Message delivery request rate",
+		s->smtpd->params->smtpd_client_message_rate_limit,
+		"too much mail"))
+		return;
 	if ((t = txn_new()) == NULL) {
 		session_reply(s, "452 4.3.0 Insufficient memory");
 		return;

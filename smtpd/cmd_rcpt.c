@@ -1,5 +1,6 @@
 #include "base/log.h"
 #include "service/service.h"
+#include "smtpd/client.h"
 #include "smtpd/command.h"
 #include "smtpd/policy.h"
 
@@ -84,7 +85,10 @@ void cmd_rcpt(struct session *s, struct str arg)
 		session_reply(s, "501 5.5.4 Syntax: RCPT TO:<address>");
 		return;
 	}
-	if (!has_room(s) || !parse(s, str_from(arg, 3), &path, &e))
+	if (!client_may(s, LIMITS_RECIPIENTS, "Recipient address rate",
+		s->smtpd->params->smtpd_client_recipient_rate_limit,
+		"too many recipients") ||
+	    !has_room(s) || !parse(s, str_from(arg, 3), &path, &e))
 		return;
 	to.domain = path.domain;
 	to.text = path.domain.n == 0

@@ -67,6 +67,7 @@ const char *session_protocol(const struct session *s)
 /* --- replies --- */
 
 /* Replies repeat what the client said: octets of no line are replaced. */
+__attribute__((format(printf, 2, 0)))
 static void write_line(struct session *s, const char *fmt, va_list ap)
 {
 	char line[REPLY_MAX + 1];
@@ -199,11 +200,25 @@ void session_lost(struct session *s, enum stream_result result)
 	session_enter(s, SESSION_CLOSING);
 }
 
+/* Both mechanisms send the password: "noplaintext" leaves none. */
+static bool forbids_plaintext(const char *options)
+{
+	struct str list = str_of(options), word;
+
+	while (str_word(&list, ", \t", &word))
+		if (str_eq_nocase_c(word, "noplaintext"))
+			return true;
+	return false;
+}
+
 bool session_may_login(const struct session *s)
 {
 	const struct params *p = s->smtpd->params;
 
-	if (!p->smtpd_sasl_auth_enable || s->is_stdio || s->login.p != NULL)
+	if (!p->smtpd_sasl_auth_enable || s->is_stdio || s->login.p != NULL ||
+	    forbids_plaintext(s->tls.n > 0
+		    ? p->smtpd_sasl_tls_security_options
+		    : p->smtpd_sasl_security_options))
 		return false;
 	return s->tls.n > 0 ||
 	    (!p->smtpd_tls_auth_only &&

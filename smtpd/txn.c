@@ -160,7 +160,9 @@ static void fill_begin(const struct session *s, struct submit_begin *b)
 		.client_addr = s->is_stdio ? STR_NONE : str_of(s->address),
 		.helo = s->helo,
 		.protocol = str_of(session_protocol(s)),
-		.tls = s->tls,
+		.tls = s->smtpd->params->smtpd_tls_received_header
+		    ? s->tls
+		    : STR_NONE,
 		.login = s->login,
 		.login_method = s->login_method,
 		.sender = s->txn->sender.text,

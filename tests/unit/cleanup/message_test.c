@@ -103,6 +103,7 @@ static void give(struct conv *c, uint64_t n)
 		snprintf(name, sizeof(name), "%s/%u", fake.dir, fake.given);
 		f.fd = fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
 		pthread_mutex_lock(&fake.lock);
+		close(fake.files[fake.given % 64]);
 		fake.files[fake.given++ % 64] = dup(fd);
 		f.queue_id = str_of(queue_id_text(0x100000 + fake.given, id));
 		pthread_mutex_unlock(&fake.lock);
@@ -171,6 +172,8 @@ static int setup(void **state)
 
 	(void)state;
 	memcpy(fake.dir, "/tmp/cleanup_test.XXXXXX", 25);
+	for (size_t i = 0; i < 64; i++)
+		fake.files[i] = -1;
 	if (mkdtemp(fake.dir) == NULL)
 		return -1;
 	fake.arena = arena_new(1 << 20);
@@ -224,12 +227,14 @@ static void read_back(struct str id, struct buf *out)
 	const char *why;
 	uint64_t number;
 	ssize_t n;
+	int fd;
 
 	buf_reset(out);
 	assert_int_equal(queue_id_parse(id, &number), 0);
-	assert_int_equal(queue_reader_open(&r,
-	    fake.files[(number - 0x100000 - 1) % 64], number, arena, &why),
-	    0);
+	pthread_mutex_lock(&fake.lock);
+	fd = fake.files[(number - 0x100000 - 1) % 64];
+	pthread_mutex_unlock(&fake.lock);
+	assert_int_equal(queue_reader_open(&r, fd, number, arena, &why), 0);
 	assert_true(str_eq_c(r.envelope.sender, "s@y.test"));
 	while ((n = queue_reader_read(&r, chunk, sizeof(chunk))) > 0)
 		buf_append_n(out, chunk, (size_t)n);

@@ -19,7 +19,8 @@ static struct {
 	struct fake_message message;
 	struct submit_reply refusal;
 	struct buf output;
-} fake;
+	pthread_mutex_t lock; /* message, refusal */
+} fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 const struct params *service_params(void)
 {
@@ -174,6 +175,7 @@ static void play_cleanup(int fd)
 	    CONV_MESSAGE) {
 		bool last = false;
 
+		pthread_mutex_lock(&fake.lock);
 		if (got == &submit_begin_schema) {
 			begin(&m.begin);
 			last = m.begin.last;
@@ -185,6 +187,7 @@ static void play_cleanup(int fd)
 		}
 		if (last)
 			answer(c);
+		pthread_mutex_unlock(&fake.lock);
 	}
 	conv_close(&c);
 }
@@ -252,18 +255,23 @@ void fake_stop(void)
 	buf_fini(&fake.message.content);
 	buf_fini(&fake.output);
 	arena_free(&fake.arena);
-	memset(&fake, 0, sizeof(fake));
+	fake.refusal.code = 0;
+	memset(&fake.message, 0, sizeof(fake.message));
 }
 
 const struct fake_message *fake_message(void)
 {
+	pthread_mutex_lock(&fake.lock); /* after cleanup's last word */
+	pthread_mutex_unlock(&fake.lock);
 	return &fake.message;
 }
 
 void fake_refuse(unsigned code, const char *dsn, const char *text)
 {
+	pthread_mutex_lock(&fake.lock);
 	fake.refusal = (struct submit_reply){ .code = code,
 		.dsn = str_of(dsn), .text = str_of(text) };
+	pthread_mutex_unlock(&fake.lock);
 }
 
 struct talk {
