@@ -21,6 +21,20 @@ static bool can_be_quoted(struct str s)
 	return true;
 }
 
+/* In runs: most strings need no escape at all. */
+static void append_escaped(struct buf *b, struct str s)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '"' || s.p[i] == '\\') {
+			buf_append(b, str_sub(s, from, i - from));
+			buf_append_char(b, '\\');
+			from = i;
+		}
+	buf_append(b, str_from(s, from));
+}
+
 int imap_format_nstring(struct buf *b, struct str s)
 {
 	size_t at;
@@ -35,11 +49,7 @@ int imap_format_nstring(struct buf *b, struct str s)
 	} else {
 		buf_append_char(b, '"');
 		at = b->n;
-		for (size_t i = 0; i < s.n; i++) {
-			if (s.p[i] == '"' || s.p[i] == '\\')
-				buf_append_char(b, '\\');
-			buf_append_char(b, s.p[i]);
-		}
+		append_escaped(b, s);
 		buf_append_char(b, '"');
 		if (b->failed)
 			return -1;
