@@ -786,10 +786,9 @@ def searched(t):
     ("KEYWORD nothing", []), ("UNKEYWORD nothing", [1, 2, 3]),
     ("FROM smith", [1]), ("FROM SMITH", [1]), ("TO smith@a.test", [2]),
     ("CC kim", [1]), ("BCC hidden", [3]), ("SUBJECT first", [1]),
-    ("SUBJECT {6+}\r\nm\xc3\xbctze", None),
-    ("CHARSET UTF-8 SUBJECT {6+}\r\nm\xc3\xbct ze", None),
-    ("CHARSET UTF-8 SUBJECT {7+}\r\nM\xc3\x9cTZE ", None),
-    ("CHARSET UTF-8 SUBJECT {6+}\r\nM\xc3\x9cTZ", [2]),
+    ("SUBJECT {6+}\r\nm\xc3\xbctze", [2]),
+    ("CHARSET UTF-8 SUBJECT {6+}\r\nm\xc3\xbct z", []),
+    ("CHARSET UTF-8 SUBJECT {5+}\r\nM\xc3\x9cTZ", [2]),
     ("CHARSET ISO-8859-1 SUBJECT {5+}\r\nm\xfctze", [2]),
     ("CHARSET US-ASCII SUBJECT third", [3]),
     ("HEADER Subject third", [3]), ("HEADER X-Tag \"\"", [1]),
@@ -809,10 +808,7 @@ def searched(t):
     ("UNSEEN 1:2", [2]), ("FROM {5+}\r\nsmith SEEN", [1]),
 ])
 def test_search_keys(searched, keys, found):
-    if found is None:
-        assert searched.cmd("SEARCH " + keys).status in ("OK", "BAD")
-    else:
-        assert numbers(searched.ok("SEARCH " + keys)) == found
+    assert numbers(searched.ok("SEARCH " + keys)) == found
 
 
 def test_search_by_uid_and_with_return(searched):
