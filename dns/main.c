@@ -6,7 +6,7 @@
  * Runs as:     postern-dns, in an empty root; alone may parse DNS
  * Owns:        a cache
  * Start at:    resolver.c; answer.c parses what came
- * RFCs:        1034, 1035, 2181, 2308, 4033-4035, 5891, 7505
+ * RFCs:        1034, 1035, 2181, 2308, 4033-4035, 6698, 7505
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -58,6 +58,8 @@ static int start(void)
 		servers_parse_resolv_conf(buf_str(&text), &servers);
 	}
 	buf_fini(&text);
+	if (params->dns_trust_anchor_file[0] != '\0')
+		read_file(params->dns_trust_anchor_file, &anchors);
 	if (servers.n == 0)
 		log_warn("no DNS server: neither dns_servers nor "
 		    "/etc/resolv.conf names one; every lookup fails "
