@@ -43,7 +43,7 @@ static const struct extra *extra_of(const char *command)
 /* The program that answers for a line, or NULL. */
 static const char *program_of(const struct master_service *s)
 {
-	const struct command *c = command_find(str_of(s->command));
+	const struct master_command *c = command_find(str_of(s->command));
 
 	return c ? c->program : NULL;
 }

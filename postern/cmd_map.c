@@ -52,6 +52,7 @@ static int complete_name(const char *arg, char *out, size_t size)
 {
 	const char *colon = strchr(arg, ':'), *name = arg;
 	char cwd[2048] = "", type[64] = "hash";
+	const char *slash = "";
 
 	if (arg[0] != '/' && colon != NULL) {
 		snprintf(type, sizeof(type), "%.*s", (int)(colon - arg), arg);
@@ -60,11 +61,14 @@ static int complete_name(const char *arg, char *out, size_t size)
 	if (name[0] != '/' && name[0] != '{' && strcmp(type, "static") != 0 &&
 	    strcmp(type, "inline") != 0 && strcmp(type, "fail") != 0 &&
 	    strcmp(type, "proxy") != 0 && strcmp(type, "unix") != 0) {
-		if (getcwd(cwd, sizeof(cwd) - 1) == NULL)
+		if (getcwd(cwd, sizeof(cwd)) == NULL) {
+			complain("current directory: %s", strerror(errno));
 			return -1;
-		strncat(cwd, "/", sizeof(cwd) - strlen(cwd) - 1);
+		}
+		slash = "/";
 	}
-	if (snprintf(out, size, "%s:%s%s", type, cwd, name) >= (int)size) {
+	if (snprintf(out, size, "%s:%s%s%s", type, cwd, slash, name) >=
+	    (int)size) {
 		complain("%s: the name is too long", arg);
 		return -1;
 	}

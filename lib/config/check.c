@@ -553,7 +553,7 @@ static void check_override(struct config *c, const struct master_service *s,
 void config_check_services(struct config *c)
 {
 	struct params params = { 0 };
-	const struct command *command;
+	const struct master_command *command;
 	const char *meant;
 
 	for (size_t i = 0; i < c->service_count; i++) {

@@ -43,7 +43,7 @@
 	X("qmqpd", NULL, COMMAND_MISSED, "mail comes in by SMTP or sendmail") \
 	X("fsstone", NULL, COMMAND_MISSED, "it is a test program")
 
-static const struct command table[] = {
+static const struct master_command table[] = {
 #define ROW(name, program, absence, remedy) { name, program, absence, remedy },
 	COMMANDS(ROW)
 #undef ROW
@@ -56,7 +56,7 @@ static const char *const names[] = {
 	NULL
 };
 
-const struct command *command_find(struct str name)
+const struct master_command *command_find(struct str name)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (str_eq_c(name, table[i].name))

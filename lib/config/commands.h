@@ -13,13 +13,13 @@ enum command_absence {
 
 /* A command of master.cf and the program that answers for it, or NULL:
  * then nothing is started for the line. */
-struct command {
+struct master_command {
 	const char *name, *program;
 	enum command_absence absence;
 	const char *remedy;
 };
 
-const struct command *command_find(struct str name);
+const struct master_command *command_find(struct str name);
 /* All names, and NULL at the end. */
 const char *const *command_names(void);
 #endif

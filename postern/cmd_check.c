@@ -1,0 +1,472 @@
+/*
+ * cmd_check.c - postern check: every mistake, with its place and what to do
+ *
+ * What the two files themselves tell comes from lib/config. Here the rest of
+ * the world is looked at: tables, keys, directories, users, transports.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "config/commands.h"
+#include "config/config.h"
+#include "config/params.h"
+#include "postern/postern.h"
+#include "service/sandbox.h"
+#include "table/table.h"
+
+struct check {
+	const struct context *ctx;
+	const struct config *c;
+	size_t errors, warnings;
+	bool quiet;	/* errors only */
+};
+
+static void print_problem(struct check *k, const struct config_problem *p)
+{
+	struct buf line;
+
+	if (p->is_error)
+		k->errors++;
+	else
+		k->warnings++;
+	if (k->quiet && !p->is_error)
+		return;
+	buf_init(&line, 8192);
+	config_problem_print(p, k->ctx->config_dir, &line);
+	fprintf(stderr, "%s\n", buf_cstr(&line));
+	buf_fini(&line);
+}
+
+static void report(struct check *, bool is_error, const char *param,
+    const char *remedy, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* A problem of a parameter's value, at the line that set it. */
+static void report(struct check *k, bool is_error, const char *param,
+    const char *remedy, const char *fmt, ...)
+{
+	struct config_problem p = { .is_error = is_error, .remedy = remedy,
+		.file = "main.cf" };
+	char text[4096], whole[4500];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(whole, sizeof(whole), "%s: %s", param, text);
+	p.text = whole;
+	config_where(k->c, param, &p.line);
+	print_problem(k, &p);
+}
+
+static const char *value_of(const struct check *k, const char *param)
+{
+	const char *value = config_value(k->c, param);
+
+	return value ? value : "";
+}
+
+/* Only root, or who runs the instance, may write it. */
+static bool is_trusted(const struct stat *st)
+{
+	return (st->st_uid == 0 || st->st_uid == geteuid()) &&
+	    !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* --- tables --- */
+
+/*
+ * A table and its file: there, whole, nobody else's, and not older than its
+ * source. A table that decides on commands (aliases) must be trusted.
+ */
+static void check_table_file(struct check *k, const char *param,
+    struct str word, bool decides)
+{
+	struct str name = str_from(word, (size_t)str_chr(word, ':') + 1);
+	bool built = str_starts(word, STR("hash:")) ||
+	    str_starts(word, STR("btree:"));
+	const char *tool = decides ? "newaliases" : "postmap";
+	char source[4096], file[4100], remedy[4400];
+	struct stat st, from;
+
+	if (str_to_c(name, source, sizeof(source)) < 0)
+		return;
+	snprintf(file, sizeof(file), "%s%s", source, built ? ".db" : "");
+	snprintf(remedy, sizeof(remedy), decides ? "run newaliases"
+	    : "run postmap " STR_FMT, STR_ARG(word));
+	if (stat(file, &st) < 0) {
+		report(k, errno != EACCES, param, built && errno == ENOENT
+		    ? remedy : NULL, "%s: %s", file, strerror(errno));
+		return;
+	}
+	if (!is_trusted(&st))
+		report(k, decides || (st.st_mode & S_IWOTH), param,
+		    "chown it to root and chmod go-w it",
+		    "%s is not trusted: uid %lu, mode %04o", file,
+		    (unsigned long)st.st_uid, (unsigned)st.st_mode & 07777);
+	if (built && stat(source, &from) == 0 &&
+	    from.st_mtim.tv_sec > st.st_mtim.tv_sec)
+		report(k, false, param, remedy, "%s is older than %s; %s was "
+		    "not run since", file, source, tool);
+}
+
+static void check_table(struct check *k, const char *param, struct str word,
+    bool decides)
+{
+	const char *why = "";
+	struct table *t;
+	struct buf reason;
+
+	while (str_starts(word, STR("proxy:")))
+		word = str_from(word, 6);
+	t = table_new(word, &why);
+	if (t == NULL) {
+		report(k, true, param, NULL, STR_FMT ": %s", STR_ARG(word),
+		    why);
+		return;
+	}
+	buf_init(&reason, 4096);
+	if (!table_is_users(t) && !table_is_constant(t)) {
+		size_t before = k->errors + k->warnings;
+
+		if (!str_starts(word, STR("inline:")))
+			check_table_file(k, param,
+			    str_of(table_name(t)), decides);
+		if (k->errors + k->warnings == before &&
+		    table_check(t, &reason) < 0)
+			report(k, true, param, NULL, "%s", buf_cstr(&reason));
+	}
+	buf_fini(&reason);
+	table_free(&t);
+}
+
+/* Parameters that are lists of tables, and whether they decide on commands. */
+static const struct {
+	const char *param;
+	bool decides;
+} table_params[] = {
+	{ "alias_maps", true }, { "virtual_alias_maps", false },
+	{ "virtual_mailbox_maps", false }, { "local_recipient_maps", false },
+	{ "relay_recipient_maps", false }, { "transport_maps", false },
+};
+
+/* Parameters whose words may be tables or /files of more words. */
+static const char *const list_params[] = { "mydestination",
+	"virtual_mailbox_domains", "virtual_alias_domains", "relay_domains",
+	"mynetworks" };
+
+static void check_lists(struct check *k, const char *param)
+{
+	struct str rest = str_of(value_of(k, param)), word;
+	char path[4096];
+
+	while (param_word(&rest, true, &word)) {
+		while (word.n > 0 && *word.p == '!')
+			word = str_from(word, 1);
+		if (word.n > 0 && *word.p == '/' &&
+		    str_to_c(word, path, sizeof(path)) == 0) {
+			if (access(path, R_OK) < 0)
+				report(k, errno != EACCES, param, NULL,
+				    "%s: %s", path, strerror(errno));
+		} else if (str_chr(word, ':') > 0 && *word.p != '[' &&
+		    ascii_is_alpha(*word.p)) {
+			check_table(k, param, word, false);
+		}
+	}
+}
+
+static void check_tables(struct check *k)
+{
+	for (size_t i = 0; i < sizeof(table_params) / sizeof(table_params[0]);
+	    i++) {
+		const char *param = table_params[i].param;
+		struct str rest = str_of(value_of(k, param)), word;
+
+		/* What alias_maps has is told once, there. */
+		while (param_word(&rest, true, &word))
+			if (strcmp(param, "local_recipient_maps") != 0 ||
+			    str_find(str_of(value_of(k, "alias_maps")),
+				word) < 0)
+				check_table(k, param, word,
+				    table_params[i].decides);
+	}
+	for (size_t i = 0; i < sizeof(list_params) / sizeof(list_params[0]);
+	    i++)
+		check_lists(k, list_params[i]);
+}
+
+/* --- transports --- */
+
+static bool has_service(const struct check *k, struct str name)
+{
+	size_t n;
+	const struct master_service *s = config_services(k->c, &n);
+	const struct master_command *c;
+
+	for (size_t i = 0; i < n; i++) {
+		c = command_find(str_of(s[i].command));
+		if (s[i].type != MASTER_INET && str_eq_c(name, s[i].name) &&
+		    c != NULL && c->program != NULL)
+			return true;
+	}
+	return false;
+}
+
+static void check_transport(struct check *k, const char *param,
+    struct str route)
+{
+	static const char *const built_in[] = { "local", "virtual", "smtp",
+		"lmtp", "relay", "error", "retry", "discard" };
+	ssize_t colon = str_chr(route, ':');
+	struct str name = colon < 0 ? route : str_sub(route, 0, (size_t)colon);
+
+	if (name.n == 0 || has_service(k, name))
+		return;
+	for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++)
+		if (str_eq_c(name, built_in[i]))
+			return;
+	report(k, true, param, "add a line for it to master.cf",
+	    "the transport " STR_FMT " is no service of master.cf",
+	    STR_ARG(name));
+}
+
+
+static int visit_transport(struct str key, struct str value, void *ctx)
+{
+	struct check *k = ctx;
+	struct str route = str_trim(value);
+
+	(void)key;
+	check_transport(k, "transport_maps", route);
+	return k->errors > 100;
+}
+
+static void check_transports(struct check *k)
+{
+	static const char *const params[] = { "local_transport",
+		"virtual_transport", "relay_transport", "default_transport" };
+	struct str rest = str_of(value_of(k, "transport_maps")), word;
+	struct table *t;
+	struct buf why;
+	const char *reason;
+
+	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+		check_transport(k, params[i], str_of(value_of(k, params[i])));
+	buf_init(&why, 4096);
+	while (param_word(&rest, true, &word))
+		if ((t = table_new(word, &reason)) != NULL) {
+			/* One that cannot be opened was told of. */
+			if (!table_is_pattern(t) && !table_is_constant(t) &&
+			    !table_is_users(t))
+				table_each(t, visit_transport, k, &why);
+			table_free(&t);
+		}
+	buf_fini(&why);
+}
+
+/* --- files and directories --- */
+
+static void check_key_file(struct check *k, const char *param,
+    const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		report(k, errno != EACCES, param, NULL, "%s: %s", path,
+		    strerror(errno));
+		return;
+	}
+	if (!S_ISREG(st.st_mode))
+		report(k, true, param, NULL, "%s is no regular file", path);
+	else if (strcmp(param, "smtpd_tls_cert_file") != 0 &&
+	    strstr(param, "CAfile") == NULL && (st.st_mode & 077 & ~040))
+		report(k, false, param, "chmod 0600 it",
+		    "%s holds a private key and has mode %04o", path,
+		    (unsigned)st.st_mode & 07777);
+}
+
+static bool wants_tls(const struct check *k)
+{
+	size_t n;
+	const struct master_service *s = config_services(k->c, &n);
+
+	if (strcmp(value_of(k, "smtpd_tls_security_level"), "may") == 0 ||
+	    strcmp(value_of(k, "smtpd_tls_security_level"), "encrypt") == 0 ||
+	    strcmp(value_of(k, "smtpd_tls_wrappermode"), "yes") == 0)
+		return true;
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < s[i].override_count; j++)
+			if (strstr(s[i].overrides[j].name, "wrappermode") &&
+			    strcmp(s[i].overrides[j].value, "yes") == 0)
+				return true;
+	return false;
+}
+
+static void check_keys(struct check *k)
+{
+	static const char *const params[] = { "smtpd_tls_cert_file",
+		"smtpd_tls_key_file", "smtpd_tls_chain_files",
+		"smtp_tls_CAfile" };
+	struct str rest, word;
+	char path[4096];
+	bool any = false;
+
+	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+		rest = str_of(value_of(k, params[i]));
+		while (param_word(&rest, false, &word))
+			if (str_to_c(word, path, sizeof(path)) == 0 &&
+			    strcmp(path, "none") != 0) {
+				any |= i < 3;
+				/* A key in the certificate's file is told of
+				 * once, as the key's. */
+				check_key_file(k, params[i], path);
+			}
+	}
+	if (!any && wants_tls(k))
+		report(k, true, "smtpd_tls_cert_file",
+		    "set smtpd_tls_cert_file and smtpd_tls_key_file",
+		    "TLS is wanted and there is no certificate");
+}
+
+static void check_directory(struct check *k, const char *param)
+{
+	const char *path = value_of(k, param);
+	struct stat st;
+
+	if (*path == '\0')
+		return;
+	if (*path != '/')
+		report(k, true, param, NULL, "%s is no whole path", path);
+	else if (stat(path, &st) < 0 && errno != ENOENT)
+		report(k, errno != EACCES, param, NULL, "%s: %s", path,
+		    strerror(errno));
+	else if (errno != ENOENT && stat(path, &st) == 0) {
+		if (!S_ISDIR(st.st_mode))
+			report(k, true, param, NULL, "%s is no directory",
+			    path);
+		else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+			report(k, true, param, "chmod o-w it",
+			    "%s is writable by everybody", path);
+	}
+}
+
+static void check_files(struct check *k)
+{
+	static const char *const directories[] = { "queue_directory",
+		"data_directory", "virtual_mailbox_base" };
+	const char *users = value_of(k, "auth_users_file");
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]);
+	    i++)
+		check_directory(k, directories[i]);
+	if (*users == '\0')
+		return;
+	if (stat(users, &st) < 0) {
+		if (*value_of(k, "virtual_mailbox_domains") != '\0')
+			report(k, false, "auth_users_file",
+			    "postern user add ADDRESS makes it", "%s: %s",
+			    users, strerror(errno));
+	} else if (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)) {
+		report(k, true, "auth_users_file", "chmod 0640 it",
+		    "%s holds passwords' hashes and has mode %04o", users,
+		    (unsigned)st.st_mode & 07777);
+	}
+}
+
+/* --- users --- */
+
+static void check_users(struct check *k)
+{
+	char name[64];
+	uint64_t base;
+
+	if (geteuid() != 0 || (str_to_u64(str_of(value_of(k,
+	    "service_uid_base")), UINT32_MAX, &base) == 0 && base > 0))
+		return;
+	for (const struct sandbox *s = sandbox_programs; s->name; s++) {
+		if (s->capabilities != 0)
+			continue;
+		snprintf(name, sizeof(name), "postern-%s", s->name);
+		if (getpwnam(name) == NULL)
+			report(k, true, "service_uid_base", "sysusers.d makes "
+			    "them; or set service_uid_base to a free range",
+			    "there is no user %s for the program %s", name,
+			    s->name);
+	}
+}
+
+/* Commands of users run without new privileges: a set-id program in them
+ * does not get what it is set to. */
+static void check_commands(struct check *k)
+{
+	struct str rest = str_of(value_of(k, "mailbox_command")), word;
+	char path[4096];
+	struct stat st;
+
+	if (!str_word(&rest, " \t", &word) || *word.p != '/' ||
+	    str_to_c(word, path, sizeof(path)) < 0)
+		return;
+	if (stat(path, &st) < 0)
+		report(k, false, "mailbox_command", NULL, "%s: %s", path,
+		    strerror(errno));
+	else if (st.st_mode & (S_ISUID | S_ISGID))
+		report(k, false, "mailbox_command", "use a program that needs "
+		    "no set-id bit", "%s is set-id, which has no effect in "
+		    "users' commands", path);
+}
+
+static int run_check(const struct context *ctx, int argc, char **argv)
+{
+	struct check k = { .ctx = ctx };
+	const struct config_problem *p;
+	struct config *c;
+	size_t n;
+	int fd, opt;
+
+	while ((opt = getopt(argc, argv, "q")) != -1) {
+		if (opt != 'q')
+			goto usage;
+		k.quiet = true;
+	}
+	if (optind != argc)
+		goto usage;
+	fd = open(ctx->config_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		complain("%s: %s", ctx->config_dir, strerror(errno));
+		return 1;
+	}
+	c = config_read(fd, ctx->config_dir, 0);
+	close(fd);
+	if (c == NULL) {
+		complain("out of memory");
+		return 1;
+	}
+	k.c = c;
+	p = config_problems(c, &n);
+	for (size_t i = 0; i < n; i++)
+		print_problem(&k, &p[i]);
+	if (config_value(c, "mydestination") != NULL) {
+		check_tables(&k);
+		check_transports(&k);
+		check_keys(&k);
+		check_files(&k);
+		check_users(&k);
+		check_commands(&k);
+	}
+	config_free(&c);
+	printf("%s: %zu error%s, %zu warning%s\n", ctx->config_dir, k.errors,
+	    k.errors == 1 ? "" : "s", k.warnings, k.warnings == 1 ? "" : "s");
+	return k.errors > 0;
+usage:
+	fprintf(stderr, "usage: postern check [-q]\n");
+	return 64;
+}
+
+const struct command command_check = { "check", NULL, run_check, "[-q]",
+	"report every mistake of the configuration" };
