@@ -76,14 +76,16 @@ static void words_are_decoded(void **state)
 
 static void encoded_words_read_back_and_stay_short(void **state)
 {
+	static const char text[] =
+	    "a long line of text with one \xc3\xa9 and much more of it, "
+	    "so that several words are needed to say it all";
+	static const char japanese[] =
+	    "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
+	    "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
+	    "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
+	    "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac";
 	static const char *const rows[] = {
-		"plain", "", "J\xc3\xb8rn", "=?not a word",
-		"\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
-		"\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
-		"\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac"
-		"\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac",
-		"a long line of text with one \xc3\xa9 and much more of it, "
-		"so that several words are needed to say it all",
+		"plain", "", "J\xc3\xb8rn", "=?not a word", japanese, text,
 		"a\r\nEvil: x",
 	};
 	struct buf b, c;
