@@ -340,7 +340,7 @@ static int write_main_cf(const struct init *in)
 	put_path(in, &b, "virtual_alias_maps", "texthash:", "etc/virtual");
 	buf_append_c(&b, "\n# TLS, signed by etc/ca.pem\n");
 	put_path(in, &b, "smtpd_tls_cert_file", "", "etc/cert.pem");
-	put_path(in, &b, "smtpd_tls_key_file", "", "etc/key.pem");
+	put_path(in, &b, "smtpd_tls_key_file", "", "keys/key.pem");
 	put(in, &b, "smtpd_tls_security_level", "may");
 	if (in->root) {
 		buf_append_c(&b, "\n# Users of the programs, numbers that no "
@@ -467,9 +467,9 @@ static int write_certificates(const struct init *in)
 		return -1;
 	}
 	if (write_file(in, "etc/ca.pem", 0644, 0, &pems.ca) == 0 &&
-	    write_file(in, "etc/ca-key.pem", 0600, 0, &pems.ca_key) == 0 &&
+	    write_file(in, "keys/ca-key.pem", 0600, 0, &pems.ca_key) == 0 &&
 	    write_file(in, "etc/cert.pem", 0644, 0, &pems.cert) == 0 &&
-	    write_file(in, "etc/key.pem", 0600, 0, &pems.key) == 0)
+	    write_file(in, "keys/key.pem", 0600, 0, &pems.key) == 0)
 		rc = 0;
 	certificate_wipe(&pems);
 	return rc;
@@ -481,7 +481,9 @@ static int make_directories(const struct init *in)
 		const char *name;
 		mode_t mode;
 		unsigned uid; /* when root makes it */
-	} dirs[] = { { "etc", 0755, 0 }, { "mail", 0711, UID_MAIL },
+	} dirs[] = { { "etc", 0755, 0 },
+		/* beside etc, which lookup and auth may read */
+		{ "keys", 0700, 0 }, { "mail", 0711, UID_MAIL },
 		{ "log", 0755, UID_BASE + 1 }, { "data", 0755, 0 } };
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
