@@ -277,6 +277,14 @@ static void add_named(struct pairs *p, const struct config *c,
 		add_pair(p, name, config_evaluate(c, s, name, p->arena, &why));
 }
 
+/* The default is made from the host: "" was written by the site, and must
+ * not become that default in the child (mynetworks = : nobody). */
+static bool is_computed(const char *name)
+{
+	return strcmp(name, "myhostname") == 0 ||
+	    strcmp(name, "mydomain") == 0 || strcmp(name, "mynetworks") == 0;
+}
+
 int config_service_values(const struct config *c,
     const struct master_service *s, struct arena *arena, struct str **pairs_r,
     size_t *count_r)
@@ -291,7 +299,8 @@ int config_service_values(const struct config *c,
 		return -1;
 	for (const struct param *row = params_table; row->name != NULL; row++) {
 		value = config_evaluate(c, s, str_of(row->name), arena, &why);
-		if (value != NULL && strcmp(value, row->default_text) != 0)
+		if (value != NULL && (strcmp(value, row->default_text) != 0 ||
+			is_computed(row->name)))
 			add_pair(&p, str_of(row->name), value);
 	}
 	classes = str_of(config_evaluate(c, s, STR("smtpd_restriction_classes"),
