@@ -9,6 +9,8 @@
  * Start at: message.c
  * Obeys:    RFC 5321 4.4, 6.3; 5322 3.6; 6409 8
  */
+#include <errno.h>
+#include <string.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -112,7 +114,10 @@ static int start(void)
 static int ready(struct loop *loop)
 {
 	(void)loop;
-	return stock_start();
+	if (stock_start() == 0)
+		return 0;
+	log_warn("cannot start a thread: %s", strerror(errno));
+	return -1;
 }
 
 int main(int argc, char **argv)

@@ -126,7 +126,7 @@ static bool is_forbidden(const struct session *s, struct str verb)
 static enum session_state state_for_refusal(const struct session *s)
 {
 	return s->state == SESSION_GREETED &&
-		    s->smtpd->protocol == SMTPD_SMTP &&
+		    s->protocol == SMTPD_SMTP &&
 		    !s->smtpd->params->smtpd_helo_required
 	    ? SESSION_READY
 	    : s->state;
@@ -140,7 +140,7 @@ static const char *flags_refuse(const struct session *s,
 	if (s->smtpd->tls_required && s->tls.n == 0 && !s->is_stdio &&
 	    !(c->flags & PRE_TLS))
 		return "530 5.7.0 Must issue a STARTTLS command first";
-	if (s->smtpd->protocol == SMTPD_SUBMISSION && (c->flags & LOGIN) &&
+	if (s->protocol == SMTPD_SUBMISSION && (c->flags & LOGIN) &&
 	    s->login.p == NULL && !s->is_stdio &&
 	    s->smtpd->params->smtpd_sasl_auth_enable)
 		return "530 5.7.0 Authentication required";

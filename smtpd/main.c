@@ -11,6 +11,7 @@
  */
 #include <unistd.h>
 #include "base/log.h"
+#include "msgs/stdio.h"
 #include "service/service.h"
 #include "smtpd/session.h"
 
@@ -52,12 +53,38 @@ static void session(int fd, const struct service_client *client)
 	session_serve(&smtpd, fd, &peer, &local);
 }
 
+/* sendmail -bs, by way of pickup: one session a conversation. */
+static void converse(struct conv *c, const char *client)
+{
+	static const struct msg_schema *const allowed[] = {
+		&stdio_session_schema
+	};
+	const struct msg_schema *got;
+	struct stdio_session m;
+	struct stdio_done done;
+	const char *why;
+	enum conv_got how = service_recv(c, allowed, 1, &got, &m, &why);
+
+	if (how == CONV_BROKEN)
+		log_warn("%s: %s", client, why);
+	if (how == CONV_MESSAGE && m.input >= 0 && m.output >= 0) {
+		done.messages = session_serve_stdio(&smtpd, m.input,
+		    m.output, (uint32_t)m.uid);
+		conv_send(c, &stdio_done_schema, &done,
+		    clock_now() + CLOCK_SECOND, &why);
+	} else if (how == CONV_MESSAGE) {
+		msg_close_fds(&stdio_session_schema, &m);
+	}
+	conv_close(&c);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct service service = {
 		.name = "smtpd",
 		.start = start,
 		.session = session,
+		.converse = converse,
 		.stack = STACK,
 	};
 

@@ -42,7 +42,7 @@ void session_enter(struct session *s, enum session_state next)
 
 bool session_is_lmtp(const struct session *s)
 {
-	return s->smtpd->protocol == SMTPD_LMTP;
+	return s->protocol == SMTPD_LMTP;
 }
 
 /* RFC 3848, RFC 6531 4.3 (UTF8SMTP...) */
@@ -139,6 +139,7 @@ void session_refuse(struct session *s, const struct mail_refusal *why)
 
 void session_forgive(struct session *s)
 {
+	s->messages++;
 	s->errors = 0;
 	s->junk = 0;
 }
@@ -312,6 +313,7 @@ static void init(struct session *s, const struct smtpd *smtpd)
 	int64_t timeout = smtpd->params->smtpd_timeout * CLOCK_SECOND;
 
 	s->smtpd = smtpd;
+	s->protocol = s->is_stdio ? SMTPD_SMTP : smtpd->protocol;
 	s->where = "CONNECT";
 	stream_set_timeout(s->stream, timeout, timeout);
 }
@@ -339,7 +341,7 @@ void session_serve(const struct smtpd *smtpd, int fd,
 	arena_free(&s.arena);
 }
 
-void session_serve_stdio(const struct smtpd *smtpd, int in, int out,
+unsigned session_serve_stdio(const struct smtpd *smtpd, int in, int out,
     uint32_t uid)
 {
 	struct session s = { .is_stdio = true, .uid = uid };
@@ -351,7 +353,7 @@ void session_serve_stdio(const struct smtpd *smtpd, int in, int out,
 		close(in);
 		if (out != in)
 			close(out);
-		return;
+		return 0;
 	}
 	init(&s, smtpd);
 	s.name = STR("localhost");
@@ -361,4 +363,5 @@ void session_serve_stdio(const struct smtpd *smtpd, int in, int out,
 	serve(&s);
 	stream_free(&s.stream);
 	arena_free(&s.arena);
+	return s.messages;
 }

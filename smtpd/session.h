@@ -36,8 +36,10 @@ struct session {
 	const struct smtpd *smtpd;
 	struct stream *stream;
 	struct arena *arena; /* until the end of the session */
+	enum smtpd_protocol protocol;
 	enum session_state state;
 	struct txn *txn; /* NULL outside of a transaction */
+	unsigned messages; /* taken */
 
 	/* who */
 	struct net_addr peer;
@@ -71,8 +73,9 @@ struct session {
  */
 void session_serve(const struct smtpd *, int fd,
     const struct net_addr *peer, const struct net_addr *local);
-/* The same for `sendmail -bs`: two descriptors of a local user. */
-void session_serve_stdio(const struct smtpd *, int in, int out,
+/* The same for `sendmail -bs`: two descriptors of a local user, who may do
+ * what the service's clients may not. How many messages were taken. */
+unsigned session_serve_stdio(const struct smtpd *, int in, int out,
     uint32_t uid);
 
 /* --- for the commands --- */

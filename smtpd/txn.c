@@ -147,7 +147,7 @@ static uint64_t flags_of(const struct session *s)
 	if (m->smtputf8)
 		flags |= SUBMIT_SMTPUTF8;
 	/* RFC 6409 8: only what is submitted here may be completed. */
-	if (s->smtpd->protocol == SMTPD_SUBMISSION || s->is_stdio)
+	if (s->protocol == SMTPD_SUBMISSION || s->is_stdio)
 		flags |= SUBMIT_FIX;
 	return flags;
 }
