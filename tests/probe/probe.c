@@ -289,6 +289,27 @@ static int make_socket_pair(void)
 	return socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair);
 }
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static int start_thread(void)
+{
+	return service_thread(nothing, NULL);
+}
+
+static int allocate_memory(void)
+{
+	char *p = malloc(8 * 1024 * 1024);
+
+	if (p == NULL)
+		return -1;
+	memset(p, 1, 8 * 1024 * 1024);
+	free(p);
+	return 0;
+}
+
 /* When a row allows it. */
 enum need { NEVER, ALWAYS, IF_CALL, IF_ROLE, IF_CONFINED, IF_MAIL_ROOT };
 
@@ -302,6 +323,8 @@ struct attempt {
 
 static const struct attempt attempts[] = {
 	{ "make a socket pair", make_socket_pair, ALWAYS, 0, NULL },
+	{ "start a thread", start_thread, ALWAYS, 0, NULL },
+	{ "allocate memory", allocate_memory, ALWAYS, 0, NULL },
 	{ "read /etc/passwd", open_passwd, IF_ROLE, 0, "accounts" },
 	{ "open a queue file by path", open_queue, IF_ROLE, 0, "spool" },
 	{ "open a queue file", open_queue_by_role, IF_ROLE, 0, "spool" },
