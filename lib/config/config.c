@@ -147,6 +147,12 @@ static struct config *make(const char *directory)
 
 struct config *config_read(int dirfd, const char *directory, unsigned flags)
 {
+	return config_read_with(dirfd, directory, flags, STR_NONE);
+}
+
+struct config *config_read_with(int dirfd, const char *directory,
+    unsigned flags, struct str more)
+{
 	struct config *c = make(directory);
 	struct buf text;
 
@@ -156,6 +162,7 @@ struct config *config_read(int dirfd, const char *directory, unsigned flags)
 	config_compute_defaults(c);
 	if (read_file(c, dirfd, "main.cf", flags, &text) == 0)
 		config_parse_main(c, buf_str(&text));
+	config_parse_main(c, more);
 	buf_reset(&text);
 	if (!(flags & CONFIG_NO_MASTER) &&
 	    read_file(c, dirfd, "master.cf", flags, &text) == 0)
@@ -208,6 +215,35 @@ const char *config_value(const struct config *c, const char *name)
 	if (e != NULL && e->evaluated != NULL)
 		return e->evaluated;
 	return map_find(c->defaults, str_of(name));
+}
+
+const char *config_raw(const struct config *c, const char *name)
+{
+	const struct entry *e = config_entry(c, str_of(name));
+
+	return e ? arena_cstr(c->arena, e->value) : NULL;
+}
+
+const char *config_default(const struct config *c, const char *name)
+{
+	const struct param *p = param_find(str_of(name));
+
+	if (p == NULL)
+		return NULL;
+	if (strcmp(name, "myhostname") == 0)
+		return c->hostname;
+	if (strcmp(name, "mynetworks") == 0)
+		return c->networks;
+	if (strcmp(name, "config_directory") == 0)
+		return c->directory;
+	if (strcmp(name, "mydomain") == 0 && config_raw(c, name) == NULL)
+		return config_value(c, name);
+	return p->default_text;
+}
+
+const char *config_nth_name(const struct config *c, size_t n)
+{
+	return n < c->count ? c->order[n]->name : NULL;
 }
 
 const char *config_where(const struct config *c, const char *name,

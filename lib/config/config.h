@@ -36,6 +36,9 @@ enum {
  * constant: threads may share it.
  */
 struct config *config_read(int dirfd, const char *directory, unsigned flags);
+/* The same with more lines behind those of main.cf (postconf -o). */
+struct config *config_read_with(int dirfd, const char *directory,
+    unsigned flags, struct str more);
 void config_free(struct config **);
 
 /* All problems, errors first, in the order of file and line. */
@@ -50,6 +53,13 @@ size_t config_error_count(const struct config *);
  * not of threads: one thread evaluates.
  */
 const char *config_value(const struct config *, const char *name);
+/* The text as main.cf has it, in one line, or NULL when it has none. */
+const char *config_raw(const struct config *, const char *name);
+/* The text of a default before it is evaluated (for the host's names: what
+ * they are here), or NULL when there is no such row. */
+const char *config_default(const struct config *, const char *name);
+/* The nth name that main.cf sets, NULL behind the last. */
+const char *config_nth_name(const struct config *, size_t n);
 /* Where it was set ("main.cf", line); NULL and 0 for a default. */
 const char *config_where(const struct config *, const char *name,
     unsigned *line_r);

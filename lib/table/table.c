@@ -27,6 +27,11 @@ static const struct table_type *find_type(struct str name)
 	return NULL;
 }
 
+const char *table_nth_type(size_t n)
+{
+	return n < sizeof(types) / sizeof(types[0]) ? types[n]->name : NULL;
+}
+
 static char *copy(const char *a, const char *b, struct str c)
 {
 	size_t n = strlen(a) + strlen(b) + c.n + 1;

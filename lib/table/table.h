@@ -36,6 +36,8 @@ struct table_list;
  */
 struct table *table_new(struct str spec, const char **why);
 void table_free(struct table **);
+/* The nth type's name, NULL behind the last. */
+const char *table_nth_type(size_t n);
 /* "hash:/etc/aliases" */
 const char *table_name(const struct table *);
 /* Whether it is the system's users: table_find() gives TABLE_ERROR then. */
