@@ -606,13 +606,13 @@ static void take_start(struct sandbox_identity *id)
  */
 static int open_user_dir(int mail)
 {
-	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 	char part[4096];
 	size_t n = 0;
 	int fd;
 
 	if (self.dir[0] == '/')
-		return open(self.dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return open(self.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (const char *p = self.dir;; p++) {
 		if (*p == '/' || *p == '\0') {
 			part[n] = '\0';
