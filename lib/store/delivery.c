@@ -19,6 +19,7 @@ struct delivery {
 	bool in_tmp;		/* the file is there */
 	bool held_cr;		/* the last octet came as CR; LF may follow */
 	bool after_cr;		/* the last octet stored was CR */
+	bool after_lf;		/* ... was LF */
 	uint64_t size, wire;
 	size_t n;		/* octets in buffer */
 	char tmp[MAILDIR_NAME_MAX + 1];
@@ -55,7 +56,7 @@ int delivery_open(struct store *s, struct str mailbox,
 	d->store = s;
 	d->md = (struct maildir){ -1, -1, -1, -1 };
 	d->fd = -1;
-	d->in_tmp = d->held_cr = d->after_cr = false;
+	d->in_tmp = d->held_cr = d->after_cr = d->after_lf = false;
 	d->size = d->wire = 0;
 	d->n = 0;
 	if (maildir_open(s, &name, &d->md, why_r) < 0) {
@@ -91,6 +92,7 @@ static int put(struct delivery *d, const char *p, size_t n)
 	d->size += n;
 	d->wire += n;
 	d->after_cr = p[n - 1] == '\r';
+	d->after_lf = p[n - 1] == '\n';
 	while (n > BUFFER - d->n) {
 		size_t k = BUFFER - d->n;
 
@@ -154,6 +156,11 @@ uint64_t delivery_wire_size(const struct delivery *d)
 	return d->wire + d->held_cr;
 }
 
+static bool whole_lines(const struct delivery *d)
+{
+	return d->size == 0 ? !d->held_cr : d->after_lf && !d->held_cr;
+}
+
 /* All octets, and the date, on stable storage in tmp/. */
 static int finish_file(struct delivery *d, int64_t date)
 {
@@ -179,7 +186,10 @@ int delivery_commit(struct delivery **delivery, const char **why_r)
 	char base[MAILDIR_NAME_MAX + 64];
 	int rc = -1;
 
-	if (finish_file(d, DELIVERY_DATE_NOW) == 0) {
+	/* Mail consists of lines: so a reader's counts are exact. */
+	if (!whole_lines(d) && delivery_write(d, STR("\n")) < 0)
+		store_fail_errno(why_r, "The message cannot be stored");
+	else if (finish_file(d, DELIVERY_DATE_NOW) == 0) {
 		final_base(d, base, sizeof(base));
 		rc = maildir_rename_new(d->md.tmp, d->tmp, d->md.fresh, base);
 		d->in_tmp = rc < 0;

@@ -26,8 +26,8 @@ int delivery_write(struct delivery *, struct str);
 uint64_t delivery_wire_size(const struct delivery *);
 
 /*
- * The mail delivery agent's end: into new/, no uid yet. 0: on stable
- * storage. In both cases *d is freed and NULL.
+ * The mail delivery agent's end: into new/, no uid yet; a last line without
+ * an end gets one. 0: on stable storage. In both cases *d is freed and NULL.
  */
 int delivery_commit(struct delivery **d, const char **why_r);
 

@@ -25,8 +25,8 @@ static void line_ends_become_lf_at_any_cut(void **state)
 	static const struct { const char *in, *file, *sizes; } rows[] = {
 		{ "a\r\nb\r\n", "a\nb\n", ",S=4,W=6" },
 		{ "a\nb\n", "a\nb\n", ",S=4,W=6" },
-		{ "a\r\n\r\n.\r\nb", "a\n\n.\nb", ",S=6,W=9" },
-		{ "a\rb\r\r\nc\r", "a\rb\r\nc\r", ",S=7,W=7" },
+		{ "a\r\n\r\n.\r\nb", "a\n\n.\nb\n", ",S=7,W=11" },
+		{ "a\rb\r\r\nc\r", "a\rb\r\nc\n", ",S=7,W=8" },
 		{ "", "", ",S=0,W=0" },
 	};
 	struct fixture *f = *state;

@@ -1,0 +1,10 @@
+PROGRAMS += pop3d
+pop3d_SESSION_SRCS := pop3d/session.c pop3d/commands.c pop3d/emit.c \
+	pop3d/cmd_capa.c pop3d/cmd_dele.c pop3d/cmd_list.c \
+	pop3d/cmd_noop.c pop3d/cmd_quit.c pop3d/cmd_retr.c \
+	pop3d/cmd_rset.c pop3d/cmd_stat.c pop3d/cmd_top.c pop3d/cmd_uidl.c
+pop3d_SRCS := pop3d/main.c $(pop3d_SESSION_SRCS)
+pop3d_LIBS := store service msgs config ipc net base
+
+tests/unit/pop3d_SRCS := $(pop3d_SESSION_SRCS)
+tests/unit/pop3d_LIBS := store net base
