@@ -17,7 +17,7 @@ struct header_end {
 	size_t fields;	/* octets up to the last field's end */
 	size_t body;	/* where the body starts: behind the empty line */
 	bool has_blank; /* false: a line that is no field ended it */
-	size_t start;	/* octets of a "From " line in front, to be left out */
+	size_t start;	/* octets of a "From " line in front; left out */
 };
 
 /*

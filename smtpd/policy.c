@@ -94,6 +94,7 @@ static void describe(struct session *s, struct access_request *q)
 void policy_classify(const struct session *s, const struct resolve_reply *r,
     struct access_address *a)
 {
+	const struct params *p = s->smtpd->params;
 	static const char *const tables[] = {
 		[LOOKUP_LOCAL] = "local recipient table",
 		[LOOKUP_VIRTUAL_ALIAS] = "virtual alias table",
@@ -102,7 +103,7 @@ void policy_classify(const struct session *s, const struct resolve_reply *r,
 		[LOOKUP_DEFAULT] = "",
 	};
 
-	a->code = (uint64_t)s->smtpd->params->unknown_local_recipient_reject_code;
+	a->code = (uint64_t)p->unknown_local_recipient_reject_code;
 	switch (r->status) {
 	case LOOKUP_OK:
 		a->class = r->klass == LOOKUP_DEFAULT ? ACCESS_CLASS_FOREIGN
@@ -110,7 +111,7 @@ void policy_classify(const struct session *s, const struct resolve_reply *r,
 		break;
 	case LOOKUP_NO_USER:
 		a->class = ACCESS_CLASS_UNKNOWN;
-		if (s->smtpd->params->show_user_unknown_table_name &&
+		if (p->show_user_unknown_table_name &&
 		    r->klass >= LOOKUP_LOCAL && r->klass <= LOOKUP_DEFAULT)
 			a->table = str_of(tables[r->klass]);
 		break;

@@ -331,7 +331,8 @@ static void chunks_become_the_content(void **state)
 	    "BDAT 8\r\n.\r\na\n.\n\rBDAT 3\r\n\nb\rBDAT 2 LAST\r\n\nc"))),
 	    "220 250 250 250 250 250 250");
 	content = fake_message()->content;
-	assert_string_equal(buf_cstr(&content), ".\r\na\r\n.\r\n\r\nb\r\nc\r\n");
+	assert_string_equal(buf_cstr(&content),
+	    ".\r\na\r\n.\r\n\r\nb\r\nc\r\n");
 	fake_stop();
 }
 
