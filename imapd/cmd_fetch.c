@@ -239,9 +239,10 @@ static void set_seen(struct fetching *g, const uint32_t *seqs, size_t n)
 			unseen[k++] = seqs[i];
 			g->seen[i] = true;
 		}
-	/* The text is worth more than the mark. */
+	/* The text is worth more than the mark. ENOENT: the mailbox was
+	 * deleted. */
 	if (k > 0 && mailbox_store(s->mailbox, unseen, k, MAILBOX_ADD,
-	    MAILBOX_SEEN, 0, &why) < 0)
+	    MAILBOX_SEEN, 0, &why) < 0 && errno != ENOENT)
 		log_warn("user=<%s>: \\Seen: %s: %s", s->server->user,
 		    why != NULL ? why : "cannot be set", strerror(errno));
 }

@@ -8,6 +8,18 @@
 #define NAME_MAX_OCTETS 30
 #define VALUE_MAX_OCTETS 1024
 
+/* What a client says must not look like another field of the log line. */
+static void append_tame(struct buf *text, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+		bool plain = ascii_is_alpha(c) || ascii_is_digit(c) ||
+		    (c != '\0' && strchr(" ._/()+-:@", c) != NULL);
+
+		buf_append_char(text, plain ? c : '?');
+	}
+}
+
 static int parse_pairs(struct parse *p, struct buf *text)
 {
 	unsigned pairs = 0;
@@ -30,8 +42,10 @@ static int parse_pairs(struct parse *p, struct buf *text)
 			return parse_fail(p, "ID field name is too long");
 		if (value.n > VALUE_MAX_OCTETS)
 			return parse_fail(p, "ID value is too long");
-		buf_printf(text, "%s" STR_FMT "=" STR_FMT,
-		    text->n ? ", " : "", STR_ARG(name), STR_ARG(value));
+		buf_append_c(text, text->n ? ", " : "");
+		append_tame(text, name);
+		buf_append_char(text, '=');
+		append_tame(text, value);
 	}
 	return 0;
 }
