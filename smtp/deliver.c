@@ -81,6 +81,7 @@ static void try_target(struct attempt *a, const struct target *t,
 	    net_addr_same(&a->tried, &t->addr))
 		return; /* a kept session asked there just now */
 	if ((s = open_session(a, t, domain)) == NULL) {
+		a->j->ready = clock_wall();
 		job_failed_all(a->j, RCPT_PENDING, NULL, &a->why);
 		return;
 	}
@@ -150,11 +151,33 @@ static int parse_hops(struct attempt *a, struct nexthop *hops,
 	return 0;
 }
 
+/* Nothing that could be read as a second command goes into one. */
+static void refuse_bad_addresses(struct attempt *a)
+{
+	struct job *j = a->j;
+	bool bad_sender = str_has_ctl(j->sender);
+
+	for (size_t i = 0; i < j->count; i++) {
+		struct rcpt *r = &j->rcpts[i];
+
+		if (!bad_sender && !str_has_ctl(r->address) &&
+		    r->address.n > 0)
+			continue;
+		why_set(&a->why, bad_sender ? MAIL_STATUS(5, 1, 7)
+		    : MAIL_STATUS(5, 1, 3), "bad %s address syntax",
+		    bad_sender ? "sender" : "recipient");
+		job_failed(j, r, NULL, &a->why);
+	}
+}
+
 static void run_attempt(struct attempt *a)
 {
 	struct nexthop hops[2 * NEXTHOP_MAX];
 	int n;
 
+	refuse_bad_addresses(a);
+	if (a->j->left == 0)
+		return;
 	try_kept(a);
 	if (a->j->left == 0)
 		return;

@@ -62,17 +62,23 @@ static void dns_failed(struct why *w, struct str name, const char *type,
 static void add_target(struct search *s, struct str host,
     unsigned preference, struct str raw)
 {
+	static const uint8_t nowhere[16],
+	    mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct target *t = &s->v[s->n];
 
 	if (s->n == TARGETS_MAX || (raw.n != 4 && raw.n != 16))
 		return;
+	/* an IPv4 address in IPv6's clothes is one */
+	if (raw.n == 16 && memcmp(raw.p, mapped, sizeof(mapped)) == 0)
+		raw = str_from(raw, sizeof(mapped));
 	*t = (struct target){ .preference = preference };
 	t->host = arena_cstr(s->arena, host);
 	t->addr.family = raw.n == 4 ? AF_INET : AF_INET6;
 	t->addr.port = s->port;
 	memcpy(t->addr.ip, raw.p, raw.n);
 	/* an MX record that leads to this machine's own port 25 is a loop */
-	if (s->by_mx && s->port == 25 && net_addr_is_loopback(&t->addr)) {
+	if (s->by_mx && s->port == 25 && (net_addr_is_loopback(&t->addr) ||
+		memcmp(t->addr.ip, nowhere, raw.n) == 0)) {
 		s->loop = true;
 		return;
 	}

@@ -740,6 +740,24 @@ static void data_behind_the_answer_to_starttls_ends_it(void **state)
 	stop_server(&s);
 }
 
+static void an_address_is_never_two_commands(void **state)
+{
+	static const struct message_text bad = { "s@x>\r\nRCPT TO:<v@x",
+		"A: b\r\n\r\n", 0, 0 };
+	struct server s;
+
+	(void)state;
+	check(run_job("smtp", "[127.0.0.1]:1", "a@x", &bad),
+	    "a@x failed 5.1.7 bad sender address syntax\n", "sender");
+	start_server(&s, HELLO "C MAIL\nC RCPT TO:<a@x>\r\nC DATA\nS 250 ok\n"
+	    "S 250 ok\nS 354 go\nD\nS 250 ok\nC QUIT\n", NULL);
+	check(run_job("smtp", hop_of(&s), "b@x>\001DATA a@x", &plain),
+	    "b@x>\001DATA failed 5.1.3 bad recipient address syntax\n"
+	    "a@x sent 2.0.0 250 ok\n", "recipient");
+	cache_expire(cache, true);
+	stop_server(&s);
+}
+
 static void a_damaged_queue_file_sends_nothing(void **state)
 {
 	struct deliver d = { .config = &config, .cache = cache,
@@ -800,6 +818,7 @@ int main(void)
 		T(what_cannot_be_reached_is_deferred),
 		T(tls_that_is_required_and_not_offered_defers),
 		T(data_behind_the_answer_to_starttls_ends_it),
+		T(an_address_is_never_two_commands),
 		T(a_damaged_queue_file_sends_nothing),
 	};
 
