@@ -8,3 +8,9 @@ pop3d_LIBS := store service msgs config ipc net base
 
 tests/unit/pop3d_SRCS := $(pop3d_SESSION_SRCS)
 tests/unit/pop3d_LIBS := store net base
+
+# Sessions on a port, without login and walls: for tests and measurements of
+# the sessions alone.
+TOOLS += pop3d-bare
+pop3d-bare_SRCS := tests/tools/pop3d_bare.c $(pop3d_SESSION_SRCS)
+pop3d-bare_LIBS := store net base

@@ -1,0 +1,134 @@
+/*
+ * pop3d_bare.c - pop3d's sessions on a port of loopback, for tests
+ *
+ *   pop3d-bare PORT MAILDIR [IDLE-SECONDS]
+ *
+ * Any PASS is let in. End of file on standard input ends it when the last
+ * session did.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "pop3d/session.h"
+
+#ifdef POSTERN_SAN
+#define STACK (192 * 1024 * 8)
+#else
+#define STACK (192 * 1024)
+#endif
+
+static struct pop3d_server server = { .user = "test@example.test" };
+static atomic_uint running;
+
+/* Octet by octet up to PASS: what comes behind it is the session's. */
+static int meet(int fd)
+{
+	char line[512];
+	size_t n = 0;
+
+	if (write(fd, "+OK ready\r\n", 11) != 11)
+		return -1;
+	while (n < sizeof(line)) {
+		if (read(fd, line + n, 1) != 1)
+			return -1;
+		if (line[n++] != '\n')
+			continue;
+		if (str_starts_nocase(str_n(line, n), STR("PASS ")))
+			return 0;
+		if (write(fd, "+OK\r\n", 5) != 5)
+			return -1;
+		n = 0;
+	}
+	return -1;
+}
+
+static void *serve(void *p)
+{
+	int fd = (int)(intptr_t)p;
+	struct session *s = NULL;
+
+	if (meet(fd) == 0)
+		s = session_new(&server, fd, STR_NONE);
+	else
+		close(fd);
+	if (s != NULL)
+		session_run(s);
+	atomic_fetch_sub(&running, 1);
+	return NULL;
+}
+
+static int listen_on(int port)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    listen(fd, 512) < 0)
+		log_fatal("port %d: %s", port, strerror(errno));
+	return fd;
+}
+
+static void accept_all(int listener)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+	int one = 1;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	for (;;) {
+		struct pollfd fds[2] = { { .fd = listener, .events = POLLIN },
+			{ .fd = STDIN_FILENO, .events = POLLIN } };
+		char c;
+		int fd;
+
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents != 0 && read(STDIN_FILENO, &c, 1) <= 0)
+			return;
+		if (fds[0].revents == 0 ||
+		    (fd = accept(listener, NULL, NULL)) < 0)
+			continue;
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		atomic_fetch_add(&running, 1);
+		if (pthread_create(&t, &attr, serve, (void *)(intptr_t)fd) !=
+		    0) {
+			atomic_fetch_sub(&running, 1);
+			close(fd);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *why = "";
+	int root;
+
+	if (argc < 3)
+		log_fatal("usage: pop3d-bare PORT MAILDIR [IDLE-SECONDS]");
+	signal(SIGPIPE, SIG_IGN);
+	root = open(argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || store_open(root, STR("test"), true, &server.store,
+	    &why) < 0)
+		log_fatal("%s: %s %s", argv[2], strerror(errno), why);
+	server.idle_timeout = (argc > 3 ? atol(argv[3]) : 600) *
+	    CLOCK_SECOND;
+	accept_all(listen_on(atoi(argv[1])));
+	while (atomic_load(&running) > 0)
+		usleep(10000);
+	return 0;
+}
