@@ -24,7 +24,7 @@ const struct msg_schema queue_item_schema =
     MSG_SCHEMA("queue_item", 0x0e02, struct queue_item, item_fields);
 
 static const struct msg_field order_fields[] = {
-	MSG_U64(struct queue_order, verb, QUEUE_EXPIRE),
+	MSG_U64(struct queue_order, verb, QUEUE_DO_EXPIRE),
 	MSG_U64(struct queue_order, where, 63),
 	MSG_STRS(struct queue_order, ids, QUEUE_IDS_MAX),
 	MSG_STR(struct queue_order, site, 512),

@@ -55,12 +55,12 @@ struct queue_item {
 };
 
 enum queue_verb {
-	QUEUE_FLUSH = 1,  /* deferred: try now */
-	QUEUE_HOLD,       /* incoming, active, deferred -> hold */
-	QUEUE_RELEASE,    /* hold -> deferred, due now */
-	QUEUE_REQUEUE,    /* any but active: resolved and tried anew, now */
-	QUEUE_DELETE,
-	QUEUE_EXPIRE      /* returned to the sender at the next attempt */
+	QUEUE_DO_FLUSH = 1,  /* deferred: try now */
+	QUEUE_DO_HOLD,       /* incoming, active, deferred -> hold */
+	QUEUE_DO_RELEASE,    /* hold -> deferred, due now */
+	QUEUE_DO_REQUEUE,    /* any but active: resolved and tried anew, now */
+	QUEUE_DO_DELETE,
+	QUEUE_DO_EXPIRE      /* returned to the sender at the next attempt */
 };
 
 struct queue_order {
