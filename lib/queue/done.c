@@ -15,6 +15,13 @@ struct record {
 };
 
 
+/* Of this id the live records before that number may go; later ones were
+ * made when it was in work again. */
+struct forgotten {
+	uint64_t id;
+	size_t before;
+};
+
 struct queue_done {
 	int fd;
 	size_t area;		/* octets of one area */
@@ -23,7 +30,7 @@ struct queue_done {
 	size_t at;		/* octets written in the current area */
 	struct record *live;	/* of messages that were not forgotten */
 	size_t live_count, live_room;
-	uint64_t *forgotten;	/* ids whose live records may go */
+	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_room;
 	struct buf pending;	/* encoded, not written */
 	bool broken;
@@ -220,21 +227,46 @@ void queue_done_forget(struct queue_done *d, uint64_t id)
 {
 	if (d->forgotten_count == d->forgotten_room) {
 		size_t room = d->forgotten_room ? 2 * d->forgotten_room : 256;
-		uint64_t *more = realloc(d->forgotten, room * sizeof(*more));
+		struct forgotten *more = realloc(d->forgotten,
+		    room * sizeof(*more));
 
 		if (more == NULL)
 			return; /* its records are carried on; no harm */
 		d->forgotten = more;
 		d->forgotten_room = room;
 	}
-	d->forgotten[d->forgotten_count++] = id;
+	d->forgotten[d->forgotten_count++] =
+	    (struct forgotten){ id, d->live_count };
 }
 
-static int compare_ids(const void *a, const void *b)
+static int compare_forgotten(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct forgotten *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
+	return x->before > y->before ? -1 : x->before < y->before;
+}
+
+/* Sorted, and of each id only the entry that reaches furthest. */
+static void sort_forgotten(struct queue_done *d)
+{
+	size_t n = 0;
+
+	qsort(d->forgotten, d->forgotten_count, sizeof(*d->forgotten),
+	    compare_forgotten);
+	for (size_t i = 0; i < d->forgotten_count; i++)
+		if (n == 0 || d->forgotten[i].id != d->forgotten[n - 1].id)
+			d->forgotten[n++] = d->forgotten[i];
+	d->forgotten_count = n;
+}
+
+static int compare_id(const void *key, const void *entry)
+{
+	uint64_t id = *(const uint64_t *)key;
+	uint64_t other = ((const struct forgotten *)entry)->id;
+
+	return id < other ? -1 : id > other;
 }
 
 /* Takes what belongs to forgotten messages out of the live records. */
@@ -244,12 +276,15 @@ static void drop_forgotten(struct queue_done *d)
 
 	if (d->forgotten_count == 0)
 		return;
-	qsort(d->forgotten, d->forgotten_count, sizeof(uint64_t),
-	    compare_ids);
-	for (size_t i = 0; i < d->live_count; i++)
-		if (bsearch(&d->live[i].id, d->forgotten, d->forgotten_count,
-		    sizeof(uint64_t), compare_ids) == NULL)
+	sort_forgotten(d);
+	for (size_t i = 0; i < d->live_count; i++) {
+		const struct forgotten *f = bsearch(&d->live[i].id,
+		    d->forgotten, d->forgotten_count, sizeof(*f),
+		    compare_id);
+
+		if (f == NULL || i >= f->before)
 			d->live[n++] = d->live[i];
+	}
 	d->live_count = n;
 	d->forgotten_count = 0;
 }

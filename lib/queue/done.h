@@ -30,8 +30,8 @@ int queue_done_read(const struct queue_done *, queue_done_fn *, void *ctx);
 /* Remembers a record for the next queue_done_sync(). -1: no memory. */
 int queue_done_add(struct queue_done *, uint64_t id, uint32_t recipient,
     enum queue_log_what, int64_t when);
-/* Tells that the message's file is unlinked or knows all by itself: its
- * records need not be carried on. */
+/* Tells that the message's file is unlinked or knows all by itself: what
+ * was added so far need not be carried on. */
 void queue_done_forget(struct queue_done *, uint64_t id);
 /*
  * Writes what was added, syncs. Before an area is switched, `settle` is

@@ -26,7 +26,9 @@ static enum queue_found judge_torn(const struct queue_spool *s,
 static enum queue_found judge(const struct queue_spool *s,
     struct queue_name *name, int fd, const char **why)
 {
-	switch (queue_classify(fd, name->id, true, why)) {
+	/* Elsewhere it was whole once; an agent checks what it reads. */
+	switch (queue_classify(fd, name->id, name->place == QUEUE_INCOMING,
+	    why)) {
 	case QUEUE_KIND_WHOLE:
 		*why = NULL;
 		return QUEUE_FOUND_MESSAGE;

@@ -1,0 +1,578 @@
+/*
+ * operator.c - what an operator asks and orders (msgs/queue.h)
+ *
+ * A thread for each conversation. A message in work gets a wish, which the
+ * loop fulfils when no agent has it; a file that nobody works on is claimed
+ * and changed here.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "qmgr/qmgr.h"
+#include "service/service.h"
+
+#define SEND_TIMEOUT (60 * CLOCK_SECOND)
+#define ARENA_LIMIT (64u << 20)
+#define ITEM_RCPTS 100		/* recipients in one queue_item */
+
+struct operator {
+	struct qmgr *qmgr;
+	struct conv *conv;
+};
+
+struct name_list {
+	struct queue_name *v;
+	size_t n, room;
+};
+
+static int say(struct operator *o, const struct msg_schema *schema,
+    const void *msg)
+{
+	const char *why;
+
+	return conv_send(o->conv, schema, msg, clock_now() + SEND_TIMEOUT,
+	    &why);
+}
+
+static int send_end(struct operator *o, uint64_t count, uint64_t octets,
+    const struct strs *missing, const char *error)
+{
+	struct queue_end end = { .count = count, .octets = octets,
+		.error = str_of(error) };
+
+	if (missing != NULL)
+		end.missing = *missing;
+	return say(o, &queue_end_schema, &end);
+}
+
+/* --- finding ---------------------------------------------------------- */
+
+static int add_name(const struct queue_name *name, const char *file,
+    void *ctx)
+{
+	struct name_list *l = ctx;
+
+	(void)file;
+	if (name->id == 0)
+		return 0;
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 256;
+		struct queue_name *p = realloc(l->v, room * sizeof(*p));
+
+		if (p == NULL)
+			return -1;
+		l->v = p;
+		l->room = room;
+	}
+	l->v[l->n++] = *name;
+	return 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct queue_name *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* All names in the places of `where`, sorted by id, that is by age. */
+static int list_names(struct qmgr *q, uint64_t where, struct name_list *l)
+{
+	static const struct { enum queue_place place; uint64_t bits; } rows[] =
+	{
+		{ QUEUE_INCOMING, QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
+		    QUEUE_WHERE_BIT(QUEUE_IN_INCOMING) },
+		{ QUEUE_DEFERRED, QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
+		    QUEUE_WHERE_BIT(QUEUE_IN_DEFERRED) },
+		{ QUEUE_HOLD, QUEUE_WHERE_BIT(QUEUE_IN_HOLD) },
+		{ QUEUE_CORRUPT, QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT) },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (where & rows[i].bits && queue_spool_scan(&q->spool,
+		    rows[i].place, INT64_MAX, add_name, l) < 0)
+			return -1;
+	if (l->n > 0)
+		qsort(l->v, l->n, sizeof(*l->v), compare_names);
+	return 0;
+}
+
+static const struct queue_name *find_name(const struct name_list *l,
+    struct str text)
+{
+	struct queue_name key = { 0 };
+
+	if (queue_id_parse(text, &key.id) < 0 || l->n == 0)
+		return NULL;
+	return bsearch(&key, l->v, l->n, sizeof(key), compare_names);
+}
+
+static uint64_t where_of(struct qmgr *q, const struct queue_name *name)
+{
+	switch (name->place) {
+	case QUEUE_HOLD:
+		return QUEUE_IN_HOLD;
+	case QUEUE_CORRUPT:
+		return QUEUE_IN_CORRUPT;
+	case QUEUE_DEFERRED:
+		return registry_is_active(&q->registry, name->id)
+		    ? QUEUE_IN_ACTIVE : QUEUE_IN_DEFERRED;
+	default:
+		return registry_is_active(&q->registry, name->id)
+		    ? QUEUE_IN_ACTIVE : QUEUE_IN_INCOMING;
+	}
+}
+
+/* --- listing ---------------------------------------------------------- */
+
+struct listed {
+	struct arena *arena;
+	struct queue_reader reader;
+	bool *closed;
+	struct str *reasons;
+	bool expired;
+};
+
+static int take_record(const struct queue_log_record *r, void *ctx)
+{
+	struct listed *l = ctx;
+
+	if (r->recipient == QUEUE_LOG_MESSAGE)
+		l->expired |= r->what == QUEUE_LOG_EXPIRE;
+	if (r->recipient >= l->reader.envelope.recipient_count)
+		return 0;
+	l->closed[r->recipient] = r->what != QUEUE_LOG_DEFERRED &&
+	    r->what != QUEUE_LOG_FAILED;
+	l->reasons[r->recipient] = arena_str(l->arena, r->text);
+	return 0;
+}
+
+/* 0, or -1: it is gone, or no message. */
+static int read_listed(struct qmgr *q, const struct queue_name *name,
+    struct listed *l)
+{
+	int fd = queue_spool_open_file(&q->spool, name, false);
+	const char *why;
+	uint64_t end;
+	size_t n;
+	int rc;
+
+	if (fd < 0)
+		return -1;
+	rc = queue_reader_open(&l->reader, fd, name->id, l->arena, &why);
+	n = rc < 0 ? 0 : l->reader.envelope.recipient_count;
+	l->closed = arena_array(l->arena, n + 1, sizeof(bool));
+	l->reasons = arena_array(l->arena, n + 1, sizeof(struct str));
+	if (rc == 0 && (l->closed == NULL || l->reasons == NULL))
+		rc = -1;
+	if (rc == 0)
+		rc = queue_log_read(fd, &l->reader.header, take_record, l,
+		    &end);
+	sys_close(fd);
+	return rc;
+}
+
+static int send_item(struct operator *o, const struct queue_name *name,
+    struct listed *l)
+{
+	const struct queue_envelope *e = &l->reader.envelope;
+	struct str rcpts[ITEM_RCPTS], originals[ITEM_RCPTS],
+	    reasons[ITEM_RCPTS];
+	char text[QUEUE_ID_SIZE];
+	struct queue_item item = {
+		.queue_id = str_of(queue_id_text(name->id, text)),
+		.where = where_of(o->qmgr, name), .arrival = e->arrival,
+		.due = name->due, .size = e->size, .expired = l->expired,
+		.sender = e->sender, .rcpts = { rcpts, 0 },
+		.originals = { originals, 0 }, .reasons = { reasons, 0 },
+	};
+	size_t i = 0;
+
+	do {
+		size_t n = 0;
+
+		for (; i < e->recipient_count && n < ITEM_RCPTS; i++) {
+			if (l->closed[i])
+				continue;
+			rcpts[n] = str_sub(e->recipients[i].address, 0, 320);
+			originals[n] = str_sub(e->recipients[i].original, 0,
+			    320);
+			reasons[n++] = str_sub(l->reasons[i], 0, 500);
+		}
+		item.rcpts.n = item.originals.n = item.reasons.n = n;
+		item.more = i < e->recipient_count;
+		if (say(o, &queue_item_schema, &item) < 0)
+			return -1;
+	} while (i < e->recipient_count);
+	return 0;
+}
+
+/* A corrupt file: all there is to say is that it is there. */
+static int send_corrupt(struct operator *o, const struct queue_name *name)
+{
+	char text[QUEUE_ID_SIZE];
+	struct queue_item item = {
+		.queue_id = str_of(queue_id_text(name->id, text)),
+		.where = QUEUE_IN_CORRUPT,
+	};
+
+	return say(o, &queue_item_schema, &item);
+}
+
+static int list_one(struct operator *o, const struct queue_name *name,
+    uint64_t where, uint64_t *count, uint64_t *octets)
+{
+	struct listed l = { .arena = arena_new(ARENA_LIMIT) };
+	int rc = 0;
+
+	if (l.arena == NULL)
+		return -1;
+	if (!(where & QUEUE_WHERE_BIT(where_of(o->qmgr, name)))) {
+		arena_free(&l.arena);
+		return 0;
+	}
+	if (read_listed(o->qmgr, name, &l) == 0) {
+		rc = send_item(o, name, &l);
+		*octets += l.reader.envelope.size;
+		++*count;
+	} else if (name->place == QUEUE_CORRUPT) {
+		rc = send_corrupt(o, name);
+		++*count;
+	}
+	arena_free(&l.arena);
+	return rc;
+}
+
+/* Ids that were asked for and have no file. */
+static struct strs find_missing(const struct strs *ids,
+    const struct name_list *l, struct str *room)
+{
+	struct strs missing = { room, 0 };
+
+	for (size_t i = 0; i < ids->n; i++)
+		if (find_name(l, ids->v[i]) == NULL)
+			room[missing.n++] = ids->v[i];
+	return missing;
+}
+
+static int list(struct operator *o, const struct queue_list *ask)
+{
+	struct name_list names = { 0 };
+	struct str room[QUEUE_IDS_MAX];
+	struct strs missing = { room, 0 };
+	uint64_t count = 0, octets = 0;
+	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
+	int rc = 0;
+
+	if (list_names(o->qmgr, where, &names) < 0) {
+		free(names.v);
+		return send_end(o, 0, 0, NULL, "the spool cannot be read");
+	}
+	if (ask->ids.n == 0) {
+		for (size_t i = 0; rc == 0 && i < names.n; i++)
+			rc = list_one(o, &names.v[i], where, &count,
+			    &octets);
+	} else {
+		missing = find_missing(&ask->ids, &names, room);
+		for (size_t i = 0; rc == 0 && i < ask->ids.n; i++) {
+			const struct queue_name *name = find_name(&names,
+			    ask->ids.v[i]);
+
+			if (name != NULL)
+				rc = list_one(o, name, where, &count,
+				    &octets);
+		}
+	}
+	free(names.v);
+	return rc < 0 ? rc : send_end(o, count, octets, &missing, "");
+}
+
+/* --- orders ----------------------------------------------------------- */
+
+static int append_expire(struct qmgr *q, const struct queue_name *name)
+{
+	struct queue_log_record rec = { .recipient = QUEUE_LOG_MESSAGE,
+		.what = QUEUE_LOG_EXPIRE, .when = clock_wall() };
+	int fd = queue_spool_open_file(&q->spool, name, true), rc;
+	struct queue_reader r;
+	const char *why;
+	struct buf b;
+	uint64_t end;
+
+	if (fd < 0)
+		return -1;
+	buf_init(&b, 4096);
+	rc = queue_reader_open_header(&r, fd, name->id, &why);
+	if (rc == 0)
+		rc = queue_log_read(fd, &r.header, NULL, NULL, &end);
+	if (rc == 0)
+		rc = queue_log_encode(name->id, &rec, &b);
+	if (rc == 0)
+		rc = queue_log_append(fd, buf_str(&b), &end);
+	sys_close(fd);
+	buf_fini(&b);
+	return rc;
+}
+
+/* Does a recipient that is not done lead to that next hop or domain? */
+static bool leads_to(struct qmgr *q, const struct queue_name *name,
+    struct str site)
+{
+	struct listed l = { .arena = arena_new(ARENA_LIMIT) };
+	bool yes = false;
+
+	if (l.arena == NULL || read_listed(q, name, &l) < 0) {
+		arena_free(&l.arena);
+		return false;
+	}
+	for (size_t i = 0; i < l.reader.envelope.recipient_count; i++) {
+		const struct queue_recipient *r =
+		    &l.reader.envelope.recipients[i];
+		ssize_t at = str_rchr(r->address, '@');
+
+		if (!l.closed[i] && (str_eq_nocase(r->nexthop, site) ||
+		    (at >= 0 && str_eq_nocase(str_from(r->address,
+		    (size_t)at + 1), site))))
+			yes = true;
+	}
+	arena_free(&l.arena);
+	return yes;
+}
+
+struct verb_row {
+	uint64_t verb;
+	uint64_t where;		/* bits: where it can be done */
+	enum queue_place to;	/* of a file that nobody works on */
+	const char *words;
+};
+
+#define BIT(where) QUEUE_WHERE_BIT(QUEUE_IN_##where)
+
+static const struct verb_row verbs[] = {
+	{ QUEUE_DO_FLUSH, BIT(DEFERRED), QUEUE_DEFERRED, NULL },
+	{ QUEUE_DO_HOLD, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED),
+	    QUEUE_HOLD, "placed on hold" },
+	{ QUEUE_DO_RELEASE, BIT(HOLD), QUEUE_DEFERRED, "released from hold" },
+	{ QUEUE_DO_REQUEUE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |
+	    BIT(HOLD), QUEUE_DEFERRED, "requeued" },
+	{ QUEUE_DO_DELETE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |
+	    BIT(HOLD) | BIT(CORRUPT), QUEUE_PLACE_COUNT, "removed" },
+	{ QUEUE_DO_EXPIRE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |
+	    BIT(HOLD), QUEUE_DEFERRED, "expired" },
+};
+
+static const struct verb_row *find_verb(uint64_t verb)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (verbs[i].verb == verb)
+			return &verbs[i];
+	return NULL;
+}
+
+/* A claimed file. A due time of 0 says that an operator wants it tried
+ * whatever the configuration defers. */
+static int change_file(struct qmgr *q, const struct verb_row *row,
+    const struct queue_name *as)
+{
+	struct queue_name name = *as;
+	int rc = 0;
+
+	/* A file in incoming/ may be somebody's stock. */
+	if (name.place == QUEUE_INCOMING) {
+		const char *why;
+		int fd = queue_spool_open_file(&q->spool, &name, false);
+
+		if (fd < 0)
+			return -1;
+		rc = queue_classify(fd, name.id, false, &why) ==
+		    QUEUE_KIND_WHOLE ? 0 : -1;
+		sys_close(fd);
+	}
+	if (rc == 0 && row->verb == QUEUE_DO_EXPIRE)
+		rc = append_expire(q, &name);
+	if (rc < 0)
+		return -1;
+	if (row->verb == QUEUE_DO_DELETE)
+		rc = queue_spool_release(&q->spool, &name);
+	else
+		rc = queue_spool_move(&q->spool, &name, row->to, 0);
+	if (rc == 0 && as->place == QUEUE_DEFERRED &&
+	    (name.place != as->place || name.due != as->due ||
+	    row->verb == QUEUE_DO_DELETE))
+		queue_spool_drop_due(&q->spool, as->due);
+	return rc;
+}
+
+/* 1: done, 0: nothing to do there. */
+static int change(struct operator *o, const struct verb_row *row,
+    uint64_t where, struct str site, const struct queue_name *name)
+{
+	struct qmgr *q = o->qmgr;
+	char text[QUEUE_ID_SIZE];
+	int rc = 0;
+
+	if (!(where & row->where & QUEUE_WHERE_BIT(where_of(q, name))) ||
+	    (site.n > 0 && !leads_to(q, name, site)))
+		return 0;
+	switch (registry_wish(&q->registry, name->id, row->verb)) {
+	case 1:
+		atomic_store(&q->wishes, true);
+		return row->verb != QUEUE_DO_FLUSH;
+	case 0:
+		rc = change_file(q, row, name);
+		registry_drop(&q->registry, name->id);
+		break;
+	default:
+		return 0;
+	}
+	if (rc == 0 && row->words != NULL)
+		log_info("%s: %s", queue_id_text(name->id, text), row->words);
+	return rc == 0;
+}
+
+struct changes {
+	struct str ids[QUEUE_IDS_MAX];
+	char texts[QUEUE_IDS_MAX][QUEUE_ID_SIZE];
+	size_t n;
+	uint64_t count;
+};
+
+static int flush_changes(struct operator *o, struct changes *c)
+{
+	struct queue_changed m = { { c->ids, c->n } };
+	int rc = c->n == 0 ? 0 : say(o, &queue_changed_schema, &m);
+
+	c->n = 0;
+	return rc;
+}
+
+static int note_change(struct operator *o, struct changes *c,
+    const struct queue_name *name)
+{
+	c->ids[c->n] = str_of(queue_id_text(name->id, c->texts[c->n]));
+	c->n++;
+	c->count++;
+	return c->n < QUEUE_IDS_MAX ? 0 : flush_changes(o, c);
+}
+
+/* What was renamed or unlinked is durable before it is said. */
+static void sync_places(struct qmgr *q)
+{
+	struct queue_name zero = { .place = QUEUE_DEFERRED };
+
+	for (int i = 0; i < QUEUE_PLACE_COUNT; i++)
+		if (sys_fsync(q->spool.place[i]) < 0)
+			log_warn("%s/: sync: %s", queue_place_name(i),
+			    strerror(errno));
+	if (queue_spool_sync(&q->spool, &zero) < 0 && errno != ENOENT)
+		log_warn("deferred/0: sync: %s", strerror(errno));
+}
+
+static int order(struct operator *o, const struct queue_order *ask)
+{
+	const struct verb_row *row = find_verb(ask->verb);
+	struct qmgr *q = o->qmgr;
+	struct changes *c = calloc(1, sizeof(*c));
+	struct name_list names = { 0 };
+	struct str room[QUEUE_IDS_MAX];
+	struct strs missing = { room, 0 };
+	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
+	int rc = 0;
+
+	if (row == NULL || c == NULL || list_names(q, row->where,
+	    &names) < 0) {
+		free(c);
+		free(names.v);
+		return send_end(o, 0, 0, NULL, row == NULL ? "unknown order"
+		    : "the spool cannot be read");
+	}
+	/* An id that is named is meant, wherever it is. */
+	if (ask->ids.n > 0 && ask->where == 0)
+		where = row->where;
+	missing = find_missing(&ask->ids, &names, room);
+	for (size_t i = 0; i < (ask->ids.n ? ask->ids.n : names.n) && rc == 0;
+	    i++) {
+		const struct queue_name *name = ask->ids.n
+		    ? find_name(&names, ask->ids.v[i]) : &names.v[i];
+
+		if (name != NULL && change(o, row, where, ask->site, name))
+			rc = note_change(o, c, name);
+	}
+	sync_places(q);
+	atomic_store(&q->look, true);
+	disk_wake(q->disk);
+	if (rc == 0)
+		rc = flush_changes(o, c);
+	if (rc == 0)
+		rc = send_end(o, c->count, 0, &missing, "");
+	free(c);
+	free(names.v);
+	return rc;
+}
+
+static int show(struct operator *o, const struct queue_show *ask)
+{
+	struct queue_file m = { .fd = -1 };
+	const struct queue_name *name;
+	struct name_list names = { 0 };
+	int rc;
+
+	if (list_names(o->qmgr, QUEUE_WHERE_ALL |
+	    QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT), &names) == 0 &&
+	    (name = find_name(&names, ask->queue_id)) != NULL) {
+		m.fd = queue_spool_open_file(&o->qmgr->spool, name, false);
+		m.where = where_of(o->qmgr, name);
+		m.due = name->due;
+	}
+	free(names.v);
+	rc = say(o, &queue_file_schema, &m);
+	if (m.fd >= 0)
+		sys_close(m.fd);
+	return rc;
+}
+
+/* --- the conversation ------------------------------------------------- */
+
+static void serve(void *arg)
+{
+	static const struct msg_schema *const allowed[] = {
+		&queue_list_schema, &queue_order_schema, &queue_show_schema };
+	struct operator *o = arg;
+	union {
+		struct queue_list list;
+		struct queue_order order;
+		struct queue_show show;
+	} m;
+	const struct msg_schema *schema;
+	const char *why;
+	int rc = 0;
+
+	while (rc == 0 && conv_recv(o->conv, allowed, 3, &schema, &m,
+	    CLOCK_NEVER, &why) == CONV_MESSAGE) {
+		if (schema == &queue_list_schema)
+			rc = list(o, &m.list);
+		else if (schema == &queue_order_schema)
+			rc = order(o, &m.order);
+		else
+			rc = show(o, &m.show);
+	}
+	conv_close(&o->conv);
+	free(o);
+}
+
+void operator_add(struct qmgr *q, struct conv *conv)
+{
+	struct operator *o = calloc(1, sizeof(*o));
+
+	if (o == NULL)
+		log_fatal("no memory");
+	o->qmgr = q;
+	o->conv = conv;
+	if (service_thread(serve, o) == 0)
+		return;
+	log_warn("cannot start a thread: %s", strerror(errno));
+	conv_close(&o->conv);
+	free(o);
+}
