@@ -46,7 +46,8 @@ static void lists_are_read(void **state)
 		    "John Doe|-|jdoe|machine.example" },
 		{ "\"Joe Q. Public\" <john.q.public@example.com>",
 		    "Joe Q. Public|-|john.q.public|example.com" },
-		{ "Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>",
+		{ "Mary Smith <mary@x.test>, jdoe@example.org, "
+		  "Who? <one@y.test>",
 		    "Mary Smith|-|mary|x.test -|-|jdoe|example.org "
 		    "Who?|-|one|y.test" },
 		{ "<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" "

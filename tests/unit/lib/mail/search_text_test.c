@@ -44,7 +44,8 @@ static void text_is_found_however_it_was_encoded(void **state)
 		{ "nested TEXT", 1, 1 }, { "inner \xc3\xa4", 1, 1 },
 		{ "\xe6\x97\xa5\xe6\x9c\xac", 1, 1 },
 		{ "secret", 0, 0 }, { "preamble", 0, 0 },
-		{ "j\xc3\x98RN", 0, 1 }, { "gr\xc3\xbc\xc3\x9f" "e to all", 0, 1 },
+		{ "j\xc3\x98RN", 0, 1 },
+		{ "gr\xc3\xbc\xc3\x9f" "e to all", 0, 1 },
 		{ "subject: gr", 0, 1 }, { "Caf=E9", 0, 0 }, { "", 1, 1 },
 		{ "nested text\xc3\xa4", 0, 0 },
 	};
@@ -64,7 +65,8 @@ static void fields_are_searched_decoded(void **state)
 		const char *name, *key;
 		int header, addresses;
 	} rows[] = {
-		{ "subject", "GR\xc3\x9c", 1, 1 }, { "Subject", "to all", 1, 1 },
+		{ "subject", "GR\xc3\x9c", 1, 1 },
+		{ "Subject", "to all", 1, 1 },
 		{ "Subject", "", 1, 1 }, { "X-None", "", 0, 0 },
 		{ "From", "joe@x.test", 1, 1 }, { "FROM", "j\xc3\xb8rn", 1, 1 },
 		{ "To", "a b@c", 0, 1 }, { "To", "\"a b\"@c", 1, 1 },
