@@ -28,56 +28,61 @@ int cmd_create(struct session *s)
 {
 	const char *why = NULL;
 	struct str name;
+	int rc;
 
 	if (parse_one_name(s, &name) < 0)
 		return -1;
-	return answer(s, store_create(s->server->store, name, &why), why,
-	    "Create");
+	rc = store_create(s->server->store, name, &why);
+	return answer(s, rc, why, "Create");
 }
 
 int cmd_delete(struct session *s)
 {
 	const char *why = NULL;
 	struct str name;
+	int rc;
 
 	if (parse_one_name(s, &name) < 0)
 		return -1;
-	return answer(s, store_delete(s->server->store, name, &why), why,
-	    "Delete");
+	rc = store_delete(s->server->store, name, &why);
+	return answer(s, rc, why, "Delete");
 }
 
 int cmd_rename(struct session *s)
 {
 	const char *why = NULL;
 	struct str from, to;
+	int rc;
 
 	if (parse_space(&s->parse) < 0 ||
 	    parse_mailbox(&s->parse, &from) < 0 || parse_one_name(s, &to) < 0)
 		return -1;
-	return answer(s, store_rename(s->server->store, from, to, &why), why,
-	    "Rename");
+	rc = store_rename(s->server->store, from, to, &why);
+	return answer(s, rc, why, "Rename");
 }
 
 int cmd_subscribe(struct session *s)
 {
 	const char *why = NULL;
 	struct str name;
+	int rc;
 
 	if (parse_one_name(s, &name) < 0)
 		return -1;
-	return answer(s, store_subscribe(s->server->store, name, true, &why),
-	    why, "Subscribe");
+	rc = store_subscribe(s->server->store, name, true, &why);
+	return answer(s, rc, why, "Subscribe");
 }
 
 int cmd_unsubscribe(struct session *s)
 {
 	const char *why = NULL;
 	struct str name;
+	int rc;
 
 	if (parse_one_name(s, &name) < 0)
 		return -1;
-	return answer(s, store_subscribe(s->server->store, name, false, &why),
-	    why, "Unsubscribe");
+	rc = store_subscribe(s->server->store, name, false, &why);
+	return answer(s, rc, why, "Unsubscribe");
 }
 
 /* One personal namespace, no others' and no shared one. */

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include "base/log.h"
 #include "base/sys.h"
 #include "imapd/commands.h"
@@ -9,6 +10,9 @@
  * one that does not read ours (both microseconds). */
 #define COMMAND_TIMEOUT (300 * CLOCK_SECOND)
 #define WRITE_TIMEOUT (300 * CLOCK_SECOND)
+/* After the last word a client's input is dropped so long, and so much. */
+#define LINGER (2 * CLOCK_SECOND)
+#define LINGER_MAX (16 << 20)
 
 static const char *const state_names[SESSION_STATE_COUNT] = {
 	[SESSION_AUTHENTICATED] = "AUTHENTICATED",
@@ -295,15 +299,29 @@ static const struct command *read_verb(struct session *s)
 	return c;
 }
 
-static void run_command(struct session *s)
+/* The first line. When it is refused as a whole, its tag may still be good
+ * for the answer. */
+static int begin(struct session *s)
 {
-	const struct command *c;
+	const char *why;
 
 	s->tag = STR_NONE;
 	s->uid = false;
 	s->status = NULL;
-	if (parse_begin(&s->parse) < 0 || (c = read_verb(s)) == NULL ||
-	    c->run(s) < 0) {
+	if (parse_begin(&s->parse) == 0)
+		return 0;
+	why = s->parse.why;
+	if (parse_tag(&s->parse, &s->tag) < 0)
+		s->tag = STR_NONE;
+	s->parse.why = why;
+	return -1;
+}
+
+static void run_command(struct session *s)
+{
+	const struct command *c;
+
+	if (begin(s) < 0 || (c = read_verb(s)) == NULL || c->run(s) < 0) {
 		if (!session_gone(s))
 			drop_command(s);
 		return;
@@ -392,10 +410,28 @@ struct session *session_new(const struct imapd_server *server,
 	return NULL;
 }
 
+/*
+ * A socket that is closed with input unread is reset, and the reset may
+ * overtake the BYE. So what the client still sends is dropped for a while.
+ */
+static void linger(struct session *s)
+{
+	struct str piece;
+	uint64_t dropped = 0;
+
+	if (stream_flush(s->stream) != STREAM_OK)
+		return;
+	shutdown(stream_fd(s->stream), SHUT_WR);
+	stream_set_deadline(s->stream, clock_now() + LINGER);
+	while (dropped < LINGER_MAX && stream_read_some(s->stream,
+	    STREAM_IN_BIG, &piece) == STREAM_OK)
+		dropped += piece.n;
+}
+
 void session_run(struct session *s)
 {
 	serve(s);
-	stream_flush(s->stream);
+	linger(s);
 	log_info("user=<%s>, disconnected: %s, in=%llu, out=%llu",
 	    s->server->user, s->ended_why,
 	    (unsigned long long)stream_octets_in(s->stream),

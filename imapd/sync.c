@@ -245,6 +245,7 @@ int session_parse_flags(struct session *s, bool bare, struct flag_list *list)
 	do {
 		if (parse_flag(p, &flag) < 0 || add_flag(s, list, flag) < 0)
 			return -1;
-	} while (parse_try(p, ' '));
+		/* Some clients put a space in front of the ")". */
+	} while (parse_try(p, ' ') && !(open && parse_peek(p) == ')'));
 	return open ? parse_char(p, ')') : 0;
 }

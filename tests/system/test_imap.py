@@ -181,7 +181,8 @@ def test_an_examined_mailbox_cannot_be_changed(t):
 
 def test_create_delete_rename(t):
     t.ok("CREATE a.b.c")
-    assert t.cmd("CREATE a.b.c").text.startswith("[ALREADYEXISTS]")
+    a = t.cmd("CREATE a.b.c")
+    assert a.text == "[ALREADYEXISTS] The mailbox exists"
     t.ok("CREATE trailing.")
     listed = {m.group(2): m.group(1) for m in t.ok('LIST "" *').of(
         r'^LIST \((.*?)\) "." "(.*)"$')}
@@ -558,7 +559,7 @@ def test_store_sets_adds_and_removes(t):
     assert flags(t.ok("STORE 1 -FLAGS \\Seen"), 1) == {"\\Flagged"}
     assert flags(t.ok("STORE 1 +FLAGS (\\answered $Work)"), 1) == {
         "\\Flagged", "\\Answered", "$Work"}
-    assert t.ok("STORE 1:3 +FLAGS.SILENT (\\Draft)").of("FETCH") == []
+    assert t.ok("STORE 1:3 +FLAGS.SILENT (\\Draft )").of("FETCH") == []
     assert flags(t.ok("FETCH 3 FLAGS"), 3) == {"\\Draft"}
     assert flags(t.ok("STORE 2 FLAGS ()"), 2) == set()
     uid = t.ok("FETCH 2 UID").one(r"UID (\d+)")[1]
@@ -850,7 +851,7 @@ def test_bad_lines_are_answered(t):
     t.send("tag\r\n")
     assert t.response().startswith("tag BAD")
     t.send("tag \x00NOOP\r\n")
-    assert " BAD " in t.response()
+    assert t.response().startswith("tag BAD")
     t.send("a" * 200 + " NOOP\r\n")
     assert t.response().startswith("* BAD")
     assert t.cmd("NOOP x").status == "BAD"
@@ -883,7 +884,7 @@ def test_a_command_with_too_many_octets_ends(t):
                + "\r\n")
     except OSError:
         pass
-    assert re.search(r"^\* BYE|^a BAD", t.rest(), re.M)
+    assert "* BYE " in t.rest()
 
 
 def test_evil_patterns_cost_nothing(t):
