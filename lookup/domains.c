@@ -43,7 +43,7 @@ static int add_file(struct domain_list *l, struct str path, unsigned depth,
 {
 	char *name = arena_cstr(l->arena, path);
 	struct buf text;
-	int fd = name ? sys_openat(AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0)
+	int fd = name ? sys_openat(AT_FDCWD, table_path(name), O_RDONLY | O_CLOEXEC, 0)
 		: -1, ret = -1;
 
 	buf_init(&text, 0);

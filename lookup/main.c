@@ -8,6 +8,8 @@
  * Start at:    answer.c; then resolve.c, recipient.c, expand.c
  * RFCs:        5321 (3.6, 4.5.1, 5.1), 5233
  */
+#include <errno.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "lookup/lookup.h"
@@ -18,10 +20,30 @@
 
 static struct lookup *lookup;
 
+/*
+ * The directories above the configuration's may be closed to us: tables in
+ * it are opened from it.
+ */
+static int enter_directory(void)
+{
+	int fd = service_dir("etc");
+
+	if (fd < 0)
+		return 0;
+	if (fchdir(fd) < 0) {
+		log_warn("configuration directory: %s", strerror(errno));
+		return -1;
+	}
+	table_set_directory(service_params()->config_directory);
+	return 0;
+}
+
 static int start(void)
 {
 	struct buf why;
 
+	if (enter_directory() < 0)
+		return -1;
 	buf_init(&why, 4000);
 	lookup = lookup_new(service_params(), users_exists, NULL, &why);
 	if (lookup == NULL)

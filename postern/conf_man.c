@@ -4,25 +4,34 @@
 #include "config/params.h"
 #include "postern/conf.h"
 
-/* Text in which nothing is a request or an escape of mdoc(7). */
+/*
+ * Text in which nothing is a request or an escape of mdoc(7), in lines of
+ * less than 78 octets; a sentence begins a line, as mdoc wants it.
+ */
 static void put_text(const char *text)
 {
-	const char *p;
+	struct str rest = str_of(text), word;
+	size_t column = 0;
+	char last = '\0';
 
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", stdout);
-	for (p = text; *p != '\0'; p++) {
-		/* A sentence begins a line (mdoc's rule). */
-		if (p > text + 1 && p[-1] == ' ' && strchr(".:;", p[-2]) &&
-		    p[-2] == '.' && *p >= 'A' && *p <= 'Z')
+	while (str_word(&rest, " ", &word)) {
+		bool begins = last == '.' && *word.p >= 'A' && *word.p <= 'Z';
+
+		if (column > 0 && (begins || column + 1 + word.n > 76)) {
 			putchar('\n');
-		if (*p == '\\')
-			fputs("\\e", stdout);
-		else if (*p == ' ' && p > text && p[-1] == '.' &&
-		    p[1] >= 'A' && p[1] <= 'Z')
-			;
-		else
-			putchar(*p);
+			column = 0;
+		}
+		if (column > 0)
+			putchar(' ');
+		else if (*word.p == '.' || *word.p == '\'')
+			fputs("\\&", stdout);
+		for (size_t i = 0; i < word.n; i++)
+			if (word.p[i] == '\\')
+				fputs("\\e", stdout);
+			else
+				putchar(word.p[i]);
+		column += word.n + (column > 0);
+		last = word.p[word.n - 1];
 	}
 	putchar('\n');
 }
@@ -54,6 +63,21 @@ static const char *kind_of(const struct param *p)
 	return "";
 }
 
+/* "a|b|c" as a sentence. */
+static void put_words(const char *words)
+{
+	struct str rest = str_of(words), word;
+	struct buf out;
+
+	buf_init(&out, 4096);
+	while (str_word(&rest, "|", &word))
+		buf_printf(&out, "%s" STR_FMT, out.n ? ", " : "One of: ",
+		    STR_ARG(word));
+	buf_append_char(&out, '.');
+	put_text(buf_cstr(&out));
+	buf_fini(&out);
+}
+
 static void put_row(const struct param *p)
 {
 	printf(".It Ic %s Pq %s", p->name, kind_of(p));
@@ -64,13 +88,7 @@ static void put_row(const struct param *p)
 	putchar('\n');
 	put_text(p->help);
 	if (p->kind == PARAM_ENUM) {
-		fputs("One of: ", stdout);
-		for (const char *w = p->words + (*p->words == '|'); *w; w++)
-			if (*w == '|')
-				fputs(", ", stdout);
-			else
-				putchar(*w);
-		puts(".");
+		put_words(p->words);
 	} else if (p->kind == PARAM_INT || p->kind == PARAM_SIZE ||
 	    p->kind == PARAM_TIME) {
 		if (p->most == INT64_MAX)

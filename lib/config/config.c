@@ -129,17 +129,22 @@ static int compare_problems(const void *a, const void *b)
 	return x->line < y->line ? -1 : x->line > y->line;
 }
 
+/* directory by its whole path, which $config_directory has to be. */
 static struct config *make(const char *directory)
 {
 	struct config *c = calloc(1, sizeof(*c));
+	char *whole;
 
 	if (c == NULL)
 		return NULL;
 	c->arena = arena_new(CONFIG_ARENA);
 	c->entries = map_new(false);
 	c->defaults = map_new(false);
+	whole = *directory == '/' ? NULL : realpath(directory, NULL);
 	if (c->arena != NULL)
-		c->directory = arena_cstr(c->arena, str_of(directory));
+		c->directory = arena_cstr(c->arena, str_of(whole ? whole
+		    : directory));
+	free(whole);
 	if (c->entries == NULL || c->defaults == NULL || c->directory == NULL)
 		config_free(&c);
 	return c;

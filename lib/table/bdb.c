@@ -85,7 +85,7 @@ static int open_bdb(struct table *t, struct buf *why)
 		err = errno;
 	if (err == 0)
 		return 0;
-	buf_printf(why, "%s: %s%s", t->path, err == EINVAL
+	buf_printf(why, "%s.db: %s%s", t->name, err == EINVAL
 	    ? "no Berkeley DB of this type" : db_strerror(err),
 	    err == ENOENT ? " (postmap or postalias makes it)" : "");
 	return -1;
@@ -131,7 +131,7 @@ static enum table_answer find_bdb(struct table *t, struct str key,
 	if (err == DB_NOTFOUND)
 		return TABLE_NOT_FOUND;
 	if (err != 0) {
-		buf_printf(value, "%s: %s", t->path, db_strerror(err));
+		buf_printf(value, "%s: %s", t->spec, db_strerror(err));
 		return TABLE_ERROR;
 	}
 	buf_append(value, without_nul(&v));
@@ -155,7 +155,7 @@ static int each_bdb(struct table *t, table_visit_fn *visit, void *ctx,
 	if (stop != 0 || err == DB_NOTFOUND)
 		return 0;
 failed:
-	buf_printf(why, "%s: %s", t->path, db_strerror(err));
+	buf_printf(why, "%s: %s", t->spec, db_strerror(err));
 	return -1;
 }
 

@@ -32,6 +32,24 @@ const char *table_nth_type(size_t n)
 	return n < sizeof(types) / sizeof(types[0]) ? types[n]->name : NULL;
 }
 
+/* Set once at start, constant after it. */
+static const char *current_directory = "";
+
+void table_set_directory(const char *directory)
+{
+	current_directory = directory;
+}
+
+const char *table_path(const char *path)
+{
+	size_t n = strlen(current_directory);
+
+	if (n > 0 && strncmp(path, current_directory, n) == 0 &&
+	    path[n] == '/' && path[n + 1] != '\0')
+		return path + n + 1;
+	return path;
+}
+
 static char *copy(const char *a, const char *b, struct str c)
 {
 	size_t n = strlen(a) + strlen(b) + c.n + 1;
@@ -66,8 +84,8 @@ struct table *table_new(struct str spec, const char **why)
 		*why = "the file of a table wants a whole path";
 	else if ((t->spec = copy(t->type->name, ":", name)) != NULL) {
 		t->name = t->spec + strlen(t->type->name) + 1;
-		if (!(t->type->flags & TABLE_FILE) || (t->path = copy(t->name,
-		    t->type->suffix, STR_NONE)) != NULL)
+		if (!(t->type->flags & TABLE_FILE) || (t->path = copy(
+		    table_path(t->name), t->type->suffix, STR_NONE)) != NULL)
 			return t;
 	}
 	table_free(&t);
@@ -133,7 +151,7 @@ static int close_when_changed(struct table *t, struct buf *why)
 	    now < t->next_check)
 		return 0;
 	if (stat(t->path, &st) < 0) {
-		buf_printf(why, "%s: %s", t->path, strerror(errno));
+		buf_printf(why, "%s: %s", t->spec, strerror(errno));
 		return -1;
 	}
 	t->next_check = now + CHECK_INTERVAL;
@@ -235,18 +253,18 @@ int table_read_text(struct table *t, struct buf *text, struct buf *why)
 
 	buf_init(text, TABLE_SOURCE_MAX);
 	if (fd < 0 || fstat(fd, &t->opened) < 0) {
-		buf_printf(why, "%s: %s", t->path, strerror(errno));
+		buf_printf(why, "%s: %s", t->spec, strerror(errno));
 		if (fd >= 0)
 			sys_close(fd);
 		return -1;
 	}
 	if (!S_ISREG(t->opened.st_mode)) {
-		buf_printf(why, "%s: no regular file", t->path);
+		buf_printf(why, "%s: no regular file", t->spec);
 		sys_close(fd);
 		return -1;
 	}
 	if ((ret = table_source_load(fd, text)) < 0)
-		buf_printf(why, "%s: %s", t->path, strerror(errno));
+		buf_printf(why, "%s: %s", t->spec, strerror(errno));
 	sys_close(fd);
 	return ret;
 }

@@ -30,6 +30,15 @@ struct table;
 struct table_list;
 
 /*
+ * Once, before any table is named: a program that may not search the
+ * directories above `directory` has it as its current one, and files below
+ * it are opened from there. directory is kept.
+ */
+void table_set_directory(const char *directory);
+/* What to open for a file's whole path. */
+const char *table_path(const char *path);
+
+/*
  * Names a table. Files are opened at the first question, and again when
  * they changed (asked at most once a second). NULL and *why when there is no
  * such type or the name is malformed; *why is a constant.

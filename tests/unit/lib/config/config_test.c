@@ -298,7 +298,7 @@ static const char master_cf[] =
     "  -o syslog_name=postfix/$service_name\n"
     "# inside\n"
     "  -o { smtpd_banner = $myhostname hello there }\n"
-    "[::1]:submission inet n - n - 7 smtpd -v -o smtpd_helo_required=yes\n"
+    "[::1]:submission inet n - n - 7 smtpd -v -o disable_vrfy_command=yes\n"
     "10.0.0.1:465 inet n - n - 0 smtpd\n"
     "qmgr      unix  n       -       n       300     1       qmgr\n"
     "tlsmgr    unix  -       -       n       1000?   1       tlsmgr\n"
@@ -355,11 +355,11 @@ static void services_are_read_with_their_overrides(void **state)
 	assert_string_equal(params.syslog_name, "postfix/smtp");
 	assert_string_equal(params.myorigin, "mail.example");
 	assert_string_equal(params.mydomain, "example");
-	assert_false(params.smtpd_helo_required);
+	assert_false(params.disable_vrfy_command);
 	assert_int_equal(config_service_values(f->config, &s[1], arena, &pairs,
 	    &n), 0);
 	assert_int_equal(params_load(&params, pairs, n, arena, &why), 0);
-	assert_true(params.smtpd_helo_required);
+	assert_true(params.disable_vrfy_command);
 	assert_string_equal(params.smtpd_banner, "mail.example ESMTP Postern");
 	arena_free(&arena);
 }

@@ -1,0 +1,223 @@
+"""The configuration: postern check, postconf, postmap, newaliases, and what
+lookup makes of tables while the suite runs."""
+import os
+import stat
+import time
+
+import pytest
+
+from conftest import wait_until
+
+
+def path(instance, name):
+    return os.path.join(instance.etc, name)
+
+
+def append(instance, name, text):
+    with open(path(instance, name), "a", encoding="utf-8") as f:
+        f.write(text)
+
+
+@pytest.fixture
+def stopped(new_instance):
+    return new_instance(users=["anna"], start=False)
+
+
+def test_a_fresh_instance_has_no_mistakes(stopped):
+    p = stopped.command("postern", "check")
+    assert p.returncode == 0, p.stderr
+    assert p.stderr == ""
+    assert "0 errors, 0 warnings" in p.stdout
+
+
+MISTAKES = [
+    ("smtpd_timeout = soon\n", "main.cf:{n}: error: smtpd_timeout = soon"),
+    ("mydestinatoin = x\n", "main.cf:{n}: warning: unknown parameter "
+     "mydestinatoin (did you mean mydestination?)"),
+    ("smtpd_milters = inet:localhost:8891\n",
+     "main.cf:{n}: error: smtpd_milters is not supported"),
+    ("readme_directory = /usr/share/doc\n",
+     "main.cf:{n}: warning: readme_directory is not supported"),
+    ("relay_domains = hash:/nonexistent/x\n",
+     "main.cf:{n}: error: relay_domains: /nonexistent/x.db: "),
+    ("relay_transport = nosuch:\n", "main.cf:{n}: error: relay_transport: "
+     "the transport nosuch is no service of master.cf"),
+    ("transport_maps = inline:{ a.example=other: }\n",
+     "main.cf:{n}: error: transport_maps: the transport other"),
+    ("a = $b\nb = $a\n", "main.cf:{n}: error: a: a $name refers to itself"),
+]
+
+
+def test_check_names_every_mistake_at_once_with_its_line(stopped):
+    with open(path(stopped, "main.cf"), encoding="utf-8") as f:
+        line = f.read().count("\n") + 1
+    append(stopped, "main.cf", "".join(m[0] for m in MISTAKES))
+    p = stopped.command("postern", "check")
+    assert p.returncode == 1
+    for text, want in MISTAKES:
+        assert want.format(n=line) in p.stderr
+        line += text.count("\n")
+
+
+def test_start_and_reload_refuse_a_broken_configuration(new_instance):
+    instance = new_instance(users=["anna"], start=False)
+    append(instance, "main.cf", "hopcount_limit = many\n")
+    p = instance.command("postern", "start")
+    assert p.returncode != 0
+    assert "hopcount_limit = many" in p.stderr
+    assert not instance.is_running()
+
+
+def test_files_that_others_may_write_are_refused(stopped):
+    os.chmod(path(stopped, "main.cf"), 0o666)
+    p = stopped.command("postern", "check")
+    assert p.returncode == 1
+    assert "main.cf: error: the file is writable by others" in p.stderr
+    os.chmod(path(stopped, "main.cf"), 0o644)
+    os.chmod(path(stopped, "aliases.db"), 0o666)
+    p = stopped.command("postern", "check")
+    assert p.returncode == 1
+    assert "aliases.db is not trusted" in p.stderr
+
+
+def test_a_stale_table_is_told(stopped):
+    later = time.time() + 100
+    os.utime(path(stopped, "aliases"), (later, later))
+    p = stopped.command("postern", "check")
+    assert p.returncode == 0
+    assert "run newaliases" in p.stderr
+
+
+def test_postconf_shows_values_as_scripts_ask(stopped):
+    def ask(*args):
+        p = stopped.command("postconf", *args)
+        assert p.returncode == 0, p.stderr
+        return p.stdout
+
+    assert ask("-h", "myhostname") == f"mail.{stopped.domain}\n"
+    assert ask("myorigin") == "myorigin = $mydomain\n"
+    assert ask("-x", "myorigin") == f"myorigin = {stopped.domain}\n"
+    assert ask("-d", "myorigin") == "myorigin = $myhostname\n"
+    assert ask("-d", "mail_version").split()[-1].startswith("3.")
+    assert ask("-dh", "queue_directory") == "/var/spool/postern\n"
+    assert "hash" in ask("-m").split()
+    listed = ask("-n").splitlines()
+    assert listed == sorted(listed)
+    assert f"mydomain = {stopped.domain}" in listed
+    assert not any(line.startswith("hopcount_limit") for line in listed)
+    assert "hopcount_limit = 50" in ask().splitlines()
+    p = stopped.command("postconf", "no_such_parameter")
+    assert "unknown parameter" in p.stderr and p.stdout == ""
+
+
+def test_postconf_changes_main_cf_and_nothing_else(stopped):
+    main_cf = path(stopped, "main.cf")
+    with open(main_cf, "w", encoding="utf-8") as f:
+        f.write("# head\nmyhostname = a.example\n# note\n"
+                "mydestination = one,\n# inside\n  two\nx = 1\n"
+                "hopcount_limit = 5\nhopcount_limit = 6\n")
+    os.chmod(main_cf, 0o640)
+    p = stopped.command("postconf", "-e", "mydestination=three",
+                        "hopcount_limit = 7", "relayhost=[h.example]")
+    assert p.returncode == 0, p.stderr
+    with open(main_cf, encoding="utf-8") as f:
+        assert f.read() == (
+            "# head\nmyhostname = a.example\n# note\n"
+            "mydestination = three\n# inside\nx = 1\nhopcount_limit = 7\n"
+            "relayhost = [h.example]\n")
+    assert stat.S_IMODE(os.stat(main_cf).st_mode) == 0o640
+    assert stopped.command("postconf", "-X", "x").returncode == 0
+    assert stopped.command("postconf", "-#", "relayhost").returncode == 0
+    with open(main_cf, encoding="utf-8") as f:
+        text = f.read()
+    assert "x = 1" not in text and "#relayhost = [h.example]\n" in text
+    assert sorted(n for n in os.listdir(stopped.etc) if "new" in n) == []
+
+
+def test_postconf_changes_services(stopped):
+    port = stopped.values["submission"]
+
+    def conf(*args):
+        p = stopped.command("postconf", *args)
+        assert p.returncode == 0, p.stderr
+        return p.stdout
+
+    conf("-P", f"{port}/inet/smtpd_banner=two words")
+    assert conf("-P", f"{port}/inet/smtpd_banner") == \
+        f"{port}/inet/smtpd_banner = two words\n"
+    conf("-F", f"{port}/inet/process_limit=7")
+    assert conf("-Fh", f"{port}/inet/process_limit") == "7\n"
+    conf("-PX", f"{port}/inet/smtpd_banner")
+    assert conf("-P", f"{port}/inet/smtpd_banner") == ""
+    conf("-M", "slow/unix=slow unix - - n - 1 smtp")
+    assert conf("-M", "slow/unix").split() == \
+        "slow unix - - n - 1 smtp".split()
+    conf("-MX", "slow/unix")
+    assert conf("-M", "slow/unix") == ""
+    assert stopped.command("postern", "check").returncode == 0
+    p = stopped.command("postconf", "-MX", "nosuch/unix")
+    assert p.returncode == 1
+
+
+def test_postmap_builds_asks_and_changes(stopped):
+    source = path(stopped, "table")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("# a table\nA@Example one\nb two\n  words\nb again\n")
+
+    def postmap(*args, **kw):
+        return stopped.command("postmap", *args, **kw)
+
+    for kind in "hash", "btree":
+        p = postmap(f"{kind}:{source}")
+        assert p.returncode == 0
+        assert "line 5" in p.stderr and "there already" in p.stderr
+        p = postmap("-q", "a@EXAMPLE", f"{kind}:{source}")
+        assert (p.returncode, p.stdout) == (0, "one\n")
+        p = postmap("-q", "nobody", f"{kind}:{source}")
+        assert (p.returncode, p.stdout, p.stderr) == (1, "", "")
+    p = postmap("-q", "-", f"btree:{source}", input="b\nnone\nA@example\n")
+    assert p.stdout == "b\ttwo  words\nA@example\tone\n"
+    assert postmap("-i", f"btree:{source}", input="c three\n").returncode == 0
+    assert postmap("-d", "b", f"btree:{source}").returncode == 0
+    assert postmap("-d", "b", f"btree:{source}").returncode == 1
+    p = postmap("-s", f"btree:{source}")
+    assert p.stdout == "a@example\tone\nc\tthree\n"
+    p = postmap("-q", "x", "hash:/nonexistent/table")
+    assert p.returncode == 75 and "nonexistent" in p.stderr
+    assert postmap("-q", "k", "inline:{ k=v }").stdout == "v\n"
+    assert postmap("nosuch:/x").returncode == 1
+
+
+def test_newaliases_rebuilds_the_aliases(stopped):
+    append(stopped, "aliases", "list: anna, \"|/bin/cat\"\n"
+           "\"odd name\": x\n")
+    assert stopped.command("newaliases").returncode == 0
+    database = "hash:" + path(stopped, "aliases")
+    p = stopped.command("postalias", "-q", "LIST", database)
+    assert p.stdout == "anna, \"|/bin/cat\"\n"
+    p = stopped.command("postalias", "-q", "odd name", database)
+    assert p.stdout == "x\n"
+
+
+def test_a_changed_table_is_picked_up_without_reload(new_instance):
+    instance = new_instance(users=["anna", "bob"])
+
+    def rcpt(address):
+        with instance.smtp() as s:
+            s.ehlo("client.elsewhere.test")
+            assert s.mail("x@elsewhere.test")[0] == 250
+            return s.rcpt(address)[0]
+
+    alias = f"new@{instance.domain}"
+    assert rcpt(alias) == 550
+    append(instance, "virtual", f"{alias} bob@{instance.domain}\n")
+    wait_until(lambda: rcpt(alias) == 250, what="the new alias")
+    instance.send(alias)
+    instance.wait_messages("bob", 1)
+    # A table that cannot be read is a temporary failure, not "unknown".
+    os.rename(path(instance, "virtual"), path(instance, "away"))
+    wait_until(lambda: rcpt(f"nobody@{instance.domain}") == 451,
+               what="the temporary failure")
+    os.rename(path(instance, "away"), path(instance, "virtual"))
+    wait_until(lambda: rcpt(f"nobody@{instance.domain}") == 550,
+               what="the answer")
