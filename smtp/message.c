@@ -2,6 +2,9 @@
 #include <stdlib.h>
 #include "queue/id.h"
 #include "smtp/message.h"
+#include "smtp/recode.h"
+
+#define MIME_ARENA_MAX (8 * 1024 * 1024)
 
 static int load(struct message *m, const char **why_r)
 {
@@ -51,6 +54,7 @@ void message_fini(struct message *m)
 {
 	free(m->content);
 	m->content = NULL;
+	buf_fini(&m->recoded);
 }
 
 void message_rewind(struct message *m)
@@ -65,6 +69,11 @@ int message_next(struct message *m, char *buf, size_t size,
 {
 	ssize_t k;
 
+	if (m->use_recoded) {
+		*piece_r = str_from(buf_str(&m->recoded), m->at);
+		m->at = m->recoded.n;
+		return piece_r->n > 0;
+	}
 	if (m->content != NULL) {
 		*piece_r = str_n(m->content + m->at, (size_t)m->size - m->at);
 		m->at = (size_t)m->size;
@@ -73,6 +82,52 @@ int message_next(struct message *m, char *buf, size_t size,
 	k = queue_reader_read(&m->reader, buf, size);
 	*piece_r = str_n(buf, k > 0 ? (size_t)k : 0);
 	return k < 0 ? -1 : k > 0;
+}
+
+uint64_t message_size(const struct message *m)
+{
+	return m->use_recoded ? m->recoded.n : m->size;
+}
+
+static int recode(struct message *m, const char **why_r)
+{
+	struct arena *arena;
+	int rc;
+
+	if (m->size > RECODE_MAX) {
+		*why_r = "it is too large to be recoded";
+		errno = EFBIG;
+		return -1;
+	}
+	if (m->content == NULL) {
+		queue_reader_rewind(&m->reader);
+		if (load(m, why_r) < 0) {
+			free(m->content);
+			m->content = NULL;
+			return -1;
+		}
+	}
+	*why_r = "no memory";
+	if ((arena = arena_new(MIME_ARENA_MAX)) == NULL)
+		return -1;
+	buf_init(&m->recoded, m->size * 3 + m->size / 8 + 65536);
+	rc = recode_to_7bit(str_n(m->content, (size_t)m->size), arena,
+	    &m->recoded);
+	arena_free(&arena);
+	if (rc < 0) {
+		buf_fini(&m->recoded);
+		errno = ENOMEM;
+	}
+	return rc;
+}
+
+int message_as_7bit(struct message *m, bool yes, const char **why_r)
+{
+	if (yes && m->recoded.p == NULL && recode(m, why_r) < 0)
+		return -1;
+	m->use_recoded = yes;
+	message_rewind(m);
+	return 0;
 }
 
 int message_scan(struct message *m)

@@ -14,6 +14,8 @@ struct message {
 	char *content;		/* whole, or NULL: read while sending */
 	size_t at;		/* of content */
 	bool scanned, has_8bit, header_8bit;
+	struct buf recoded;	/* for servers without 8BITMIME */
+	bool use_recoded;
 };
 
 /* fd is borrowed. id: the queue id it must have. 0, or -1 with why (for the
@@ -22,6 +24,14 @@ int message_open(struct message *, int fd, struct str id,
     const char **why_r);
 void message_fini(struct message *);
 void message_rewind(struct message *);
+/*
+ * From here on the message is in 7 bits (recode.h), or as it is.
+ * 0; -1 with why: errno EFBIG when it is too large for that, EBADMSG as
+ * above, ENOMEM.
+ */
+int message_as_7bit(struct message *, bool yes, const char **why_r);
+/* Octets that message_next() will give. */
+uint64_t message_size(const struct message *);
 /* The next piece, a view until the next call; buf has `size` octets. 1, 0
  * at the verified end, -1: damaged or unreadable, so nothing of it may count. */
 int message_next(struct message *, char *buf, size_t size,

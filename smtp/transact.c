@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include "base/log.h"
@@ -46,41 +47,60 @@ static void damaged(struct transaction *t, const char *what)
 	why_set(&t->why, MAIL_STATUS(4, 3, 0), "queue file error: %s", what);
 }
 
+/* RFC 6152 3: content in 8 bits is recoded for who does not take it. */
+static int fit_content(struct transaction *t)
+{
+	struct message *m = &t->j->message;
+	bool narrow = !(t->s->features & SESSION_8BITMIME) && m->has_8bit;
+	const char *why;
+
+	if (t->j->flags & SUBMIT_BINARYMIME) { /* RFC 3030 3 */
+		why_set(&t->why, MAIL_STATUS(5, 6, 3), "the message has "
+		    "binary content, which host %s does not take",
+		    t->s->peer);
+		return -1;
+	}
+	if (message_as_7bit(m, narrow, &why) == 0)
+		return 0;
+	if (errno == EFBIG)
+		why_set(&t->why, MAIL_STATUS(5, 6, 3), "the message has "
+		    "8-bit content, which host %s does not take: %s",
+		    t->s->peer, why);
+	else if (errno == EBADMSG)
+		damaged(t, why);
+	else
+		why_set(&t->why, MAIL_STATUS(4, 3, 0), "%s", why);
+	return -1;
+}
+
 /* Whether the server can take this message at all. -1 with why. */
 static int check_needs(struct transaction *t)
 {
 	struct session *s = t->s;
 	struct job *j = t->j;
-	bool ascii = address_is_ascii(j), scan;
+	bool ascii = address_is_ascii(j);
+	unsigned wide = SESSION_8BITMIME | SESSION_SMTPUTF8;
 
-	/* RFC 1870 6.3 */
-	if (s->size_max > 0 && j->message.size > s->size_max) {
-		why_set(&t->why, MAIL_STATUS(5, 3, 4), "message size %llu "
-		    "exceeds size limit %llu of server %s",
-		    (unsigned long long)j->message.size,
-		    (unsigned long long)s->size_max, s->peer);
-		return -1;
-	}
-	scan = (j->flags & (SUBMIT_8BITMIME | SUBMIT_SMTPUTF8)) &&
-	    (!(s->features & SESSION_8BITMIME) ||
-		!(s->features & SESSION_SMTPUTF8));
-	if (scan && message_scan(&j->message) < 0) {
+	if ((j->flags & (SUBMIT_8BITMIME | SUBMIT_SMTPUTF8)) &&
+	    (s->features & wide) != wide && message_scan(&j->message) < 0) {
 		damaged(t, "wrong checksum of the content");
 		return -1;
 	}
-	/* RFC 6531 3.4 and RFC 6152 3: not to be sent as something else */
+	/* RFC 6531 3.4: never to a server that did not say so */
 	if (!(s->features & SESSION_SMTPUTF8) && (!ascii ||
 		((j->flags & SUBMIT_SMTPUTF8) && j->message.header_8bit))) {
 		why_set(&t->why, MAIL_STATUS(5, 6, 7), "SMTPUTF8 is required, "
 		    "but was not offered by host %s", s->peer);
 		return -1;
 	}
-	if ((j->flags & SUBMIT_BINARYMIME) ||
-	    (!(s->features & SESSION_8BITMIME) && j->message.has_8bit)) {
-		why_set(&t->why, MAIL_STATUS(5, 6, 3), "the message has %s, "
-		    "which host %s does not take", j->flags &
-		    SUBMIT_BINARYMIME ? "binary content" : "8-bit content",
-		    s->peer);
+	if (fit_content(t) < 0)
+		return -1;
+	/* RFC 1870 6.3 */
+	if (s->size_max > 0 && message_size(&j->message) > s->size_max) {
+		why_set(&t->why, MAIL_STATUS(5, 3, 4), "message size %llu "
+		    "exceeds size limit %llu of server %s",
+		    (unsigned long long)message_size(&j->message),
+		    (unsigned long long)s->size_max, s->peer);
 		return -1;
 	}
 	return 0;
@@ -118,7 +138,7 @@ static int put_mail(struct transaction *t)
 	add_path(&c, j->sender);
 	if (s->features & SESSION_SIZE)
 		buf_printf(&c, " SIZE=%llu",
-		    (unsigned long long)j->message.size);
+		    (unsigned long long)message_size(&j->message));
 	if ((s->features & SESSION_8BITMIME) &&
 	    (j->flags & (SUBMIT_8BITMIME | SUBMIT_SMTPUTF8)))
 		buf_append_c(&c, " BODY=8BITMIME");
@@ -349,7 +369,7 @@ static int send_content(struct transaction *t)
 	smtp_data_out_init(&out);
 	stream_set_timeout(s->stream, CLOCK_NEVER, xfer * CLOCK_SECOND);
 	stream_set_deadline(s->stream, clock_now() +
-	    (xfer + (int64_t)(m->size / SLOWEST)) * CLOCK_SECOND);
+	    (xfer + (int64_t)(message_size(m) / SLOWEST)) * CLOCK_SECOND);
 	while ((rc = message_next(m, buf, sizeof(buf), &piece)) > 0)
 		if (smtp_data_write(&out, s->stream, piece) < 0)
 			break;

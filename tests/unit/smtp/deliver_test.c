@@ -464,11 +464,14 @@ static void whole_conversations(void **state)
 		  "10000 of server 127.0.0.1[127.0.0.1]\n",
 		  { "s@x", NULL, 12000, 0 } },
 		{ "8-bit content to a server without it", HELLO_PLAIN
-		  "C QUIT\n", "a@x",
-		  "a@x failed 5.6.3 the message has 8-bit content, which host "
-		  "127.0.0.1[127.0.0.1] does not take\n",
-		  { "s@x", "A: b\r\n\r\n\303\251\r\n",
-		  0, SUBMIT_8BITMIME } },
+		  "C MAIL FROM:<s@x>\r\nS 250 ok\nC RCPT\nS 250 ok\nC DATA\n"
+		  "S 354 go\nC A: b\r\nC MIME-Version: 1.0\r\n"
+		  "C Content-Type: text/plain; charset=unknown-8bit\r\n"
+		  "C Content-Transfer-Encoding: quoted-printable\r\nC \r\n"
+		  "C =C3=A9\r\nC .\r\nS 250 ok\n", "a@x",
+		  "a@x sent 2.0.0 250 ok\n",
+		  { "s@x", "A: b\r\n\r\n\303\251\r\n", 0,
+		  SUBMIT_8BITMIME } },
 		{ "8BITMIME declared and not used", HELLO_PLAIN
 		  "C MAIL FROM:<s@x>\r\nS 250 ok\nC RCPT\nS 250 ok\nC DATA\n"
 		  "S 354 go\nD\nS 250 ok\n", "a@x", "a@x sent 2.0.0 250 ok\n",
