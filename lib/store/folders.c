@@ -261,7 +261,7 @@ static int fit_validity(struct renaming *r, const struct mbname *m,
 	if ((next = validity_next(r->v)) == 0 ||
 	    maildir_open(r->s, m, &md, NULL) < 0)
 		return -1;
-	if (uidlist_open(r->s, &md, &u, NULL) == 0) {
+	if (uidlist_open(r->s, &md, UIDLIST_ALL, &u, NULL) == 0) {
 		rc = uidlist_set_validity(u, next);
 		uidlist_close(&u);
 	}

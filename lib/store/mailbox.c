@@ -130,7 +130,8 @@ static int open_list(struct mailbox *mb, const char **why_r)
 	int rc;
 
 	if (maildir_open(mb->store, &mb->name, &mb->md, why_r) < 0 ||
-	    uidlist_open(mb->store, &mb->md, &mb->list, why_r) < 0)
+	    uidlist_open(mb->store, &mb->md, UIDLIST_ALL, &mb->list,
+	    why_r) < 0)
 		return -1;
 	if ((rc = scan(mb->list, false, why_r)) == 0)
 		rc = take_news(mb, why_r);

@@ -167,10 +167,14 @@ int place_messages(const struct store *s, const struct maildir *md,
     const char **why_r)
 {
 	struct placing p = { .md = md, .items = items, .n = n };
+	enum uidlist_part part = UIDLIST_END;
 	int rc;
 
 	*c = (struct mailbox_copied){ 0, 0, 0 };
-	rc = uidlist_open(s, md, &p.list, why_r);
+	for (size_t i = 0; i < n; i++)
+		if (items[i].keywords != 0)
+			part = UIDLIST_ALL;
+	rc = uidlist_open(s, md, part, &p.list, why_r);
 	if (rc == 0) {
 		rc = place_locked(&p, names, why_r);
 		*c = (struct mailbox_copied){ p.list->validity, p.first_uid,

@@ -101,7 +101,7 @@ int store_status(struct store *s, struct str name, struct store_status *st,
 	if (mbname_parse(name, &parsed, why_r) < 0 ||
 	    maildir_open(s, &parsed, &md, why_r) < 0)
 		return -1;
-	if (uidlist_open(s, &md, &u, why_r) == 0) {
+	if (uidlist_open(s, &md, UIDLIST_ALL, &u, why_r) == 0) {
 		rc = scan(u, false, why_r);
 		if (rc == 0)
 			count(u, st);

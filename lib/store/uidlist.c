@@ -20,6 +20,10 @@
 #define COMPACT_MIN ((size_t)64 * 1024)
 /* Octets of list for one uid that a torn tail may have held. */
 #define LINE_MIN 24
+/* From this size on it pays to read only the end, so many octets. */
+#define END_WORTH (128 * 1024)
+#define END_READ (32 * 1024)
+#define HEAD_MAX 128
 
 static void init(struct uidlist *u, const struct store *s,
     const struct maildir *md)
@@ -188,6 +192,55 @@ static int load(struct uidlist *u)
 	if (damaged)
 		u->garbage = u->text.n + COMPACT_MIN;
 	return 0;
+}
+
+/*
+ * Reads the first line and the last END_READ octets. 1: that is not enough
+ * or not clean, load() has to do it. What was written before and not synced
+ * is synced with what is added now.
+ */
+static int load_end(struct uidlist *u)
+{
+	char head[HEAD_MAX];
+	struct uidlines_result r;
+	struct stat st;
+	size_t at = 0, from;
+	const char *nl;
+	ssize_t n;
+
+	if (fstat(u->fd, &st) < 0)
+		return -1;
+	if (st.st_size < END_WORTH ||
+	    (n = sys_pread_full(u->fd, head, sizeof(head), 0)) < 0 ||
+	    buf_append_n(&u->text, head, (size_t)n) < 0 ||
+	    uidlines_take_head(u, &at) < 0)
+		return 1;
+	u->uidnext = 0;
+	buf_reset(&u->text);
+	u->end = st.st_size - END_READ;
+	if (read_more(u, st.st_size, &from) < 0)
+		return -1;
+	if ((nl = memchr(u->text.p, '\n', u->text.n)) == NULL)
+		return 1;
+	r = uidlines_apply(u, (size_t)(nl - u->text.p) + 1, false);
+	if (r.bad > 0 || r.no_memory || u->uidnext == 0)
+		return 1;
+	u->end = st.st_size;
+	u->partial = true;
+	return 0;
+}
+
+/* As after init(), but for the file. */
+static void forget(struct uidlist *u)
+{
+	struct uidlist n;
+
+	init(&n, u->store, u->md);
+	n.fd = u->fd;
+	n.locked = u->locked;
+	u->fd = -1;
+	fini(u);
+	*u = n;
 }
 
 /* What `n` says (read from a new file) becomes ours; messages keep their
@@ -366,7 +419,17 @@ static int put_aside(struct uidlist *u)
 	return 0;
 }
 
-static int open_and_load(struct uidlist *u, const char **why_r)
+static int load_part(struct uidlist *u, enum uidlist_part part)
+{
+	int rc = 1;
+
+	if (part == UIDLIST_END && (rc = load_end(u)) > 0)
+		forget(u);
+	return rc > 0 ? load(u) : rc;
+}
+
+static int open_and_load(struct uidlist *u, enum uidlist_part part,
+    const char **why_r)
 {
 	bool replaced;
 
@@ -384,7 +447,7 @@ static int open_and_load(struct uidlist *u, const char **why_r)
 			break;
 		}
 		u->locked = true;
-		if (load(u) == 0)
+		if (load_part(u, part) == 0)
 			return 0;
 		if (errno != EBADMSG || put_aside(u) < 0)
 			break;
@@ -414,14 +477,14 @@ uint32_t uidlist_peek_validity(int dir)
 }
 
 int uidlist_open(const struct store *s, const struct maildir *md,
-    struct uidlist **list_r, const char **why_r)
+    enum uidlist_part part, struct uidlist **list_r, const char **why_r)
 {
 	struct uidlist *u = malloc(sizeof(*u));
 
 	if (u == NULL)
 		return store_fail_errno(why_r, "");
 	init(u, s, md);
-	if (open_and_load(u, why_r) < 0) {
+	if (open_and_load(u, part, why_r) < 0) {
 		fini(u);
 		free(u);
 		return -1;
@@ -612,6 +675,8 @@ static int rewrite(struct uidlist *u, uint32_t validity)
 
 void uidlist_compact_if_due(struct uidlist *u)
 {
+	if (u->partial)
+		return;
 	if (!u->behind && (u->garbage < COMPACT_MIN ||
 	    u->garbage < (size_t)u->end / 2))
 		return;

@@ -72,6 +72,7 @@ struct uidlist {
 	bool stale;		/* deleted or replaced: nothing new comes */
 	bool unwritten;		/* new messages wait for room on the disk */
 	bool behind;		/* the file lacks what memory has */
+	bool partial;		/* only its end was read */
 	uint32_t validity, uidnext, claimed, nonce;
 	uint32_t seed;
 	off_t end;		/* of the file, as far as it was read */
@@ -89,10 +90,17 @@ struct uidlist {
 
 /* The UIDVALIDITY in a mailbox directory's list; 0: there is no good one. */
 uint32_t uidlist_peek_validity(int dir);
+enum uidlist_part {
+	UIDLIST_ALL,
+	/* Enough to add messages (no keywords): uidnext and the directories'
+	 * state. Of a long list only the end is read; the array is not to be
+	 * used. */
+	UIDLIST_END,
+};
 /* Opens or makes the list of an open mailbox (kept by reference). It is
  * locked and read when this returns 0. */
 int uidlist_open(const struct store *, const struct maildir *,
-    struct uidlist **, const char **why_r);
+    enum uidlist_part, struct uidlist **, const char **why_r);
 void uidlist_close(struct uidlist **);
 
 /*

@@ -219,6 +219,41 @@ static void a_long_list_is_compacted_under_open_sessions(void **state)
 	mailbox_close(&a);
 }
 
+static void a_long_list_is_added_to_by_its_end(void **state)
+{
+	struct fixture *f = *state;
+	struct mailbox *mb;
+	uint32_t uid = 0;
+
+	for (int i = 0; i < 3500; i++) {
+		char name[80];
+
+		snprintf(name, sizeof(name), "cur/%d.M1P1Q1.host:2,S",
+		    100000 + i);
+		other_writes(f, name, "x\n");
+	}
+	mb = select_mailbox(f, "INBOX");
+	assert_true(list_size(f) > 128 * 1024);
+	for (int i = 1; i <= 20; i++) {
+		uid = append(f, "INBOX", "new\r\n",
+		    i % 2 == 0 ? MAILBOX_SEEN : 0);
+		assert_int_equal(uid, 3500 + i);
+		if (i == 10)
+			assert_int_equal(mailbox_expunge(mb, seqs_to(10), 10,
+			    false, NULL), 0);
+	}
+	assert_int_equal(mailbox_refresh(mb, NULL), 0);
+	mailbox_take_expunged(mb, NULL, NULL);
+	assert_int_equal(mailbox_count(mb), 3510);
+	mailbox_close(&mb);
+	/* A torn end is mended by whoever comes. */
+	add_to_list(f, "12345678 A 9999 c- - - torn");
+	assert_true(append(f, "INBOX", "new\r\n", 0) > uid + 1);
+	mb = select_mailbox(f, "INBOX");
+	assert_int_equal(mailbox_count(mb), 3511);
+	mailbox_close(&mb);
+}
+
 struct worker {
 	struct fixture *f;
 	unsigned seed;
@@ -388,6 +423,7 @@ int main(void)
 		TEST(a_deleted_or_wrecked_list_is_begun_with_a_higher_validity),
 		TEST(validity_survives_a_torn_slot),
 		TEST(a_long_list_is_compacted_under_open_sessions),
+		TEST(a_long_list_is_added_to_by_its_end),
 		TEST(threads_and_processes_at_once_agree),
 		TEST(a_death_at_any_step_keeps_the_promises),
 	};
