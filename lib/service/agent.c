@@ -219,7 +219,8 @@ void agent_report(struct agent_task *t, size_t i,
 	hold(w->agent, &m);
 	w->reported[i] = true;
 	send_result(w->agent, w->session, &m);
-	log_delivery(t, i, o);
+	if (!o->quiet)
+		log_delivery(t, i, o);
 }
 
 /* --- jobs --- */
