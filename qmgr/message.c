@@ -162,18 +162,19 @@ void message_start(struct qmgr *q, struct message *m)
 
 /* --- results ---------------------------------------------------------- */
 
-static struct outcome *outcome_new(struct str status, struct str host,
-    struct str text)
+static struct outcome *outcome_new(const struct agent_result *res)
 {
-	struct outcome *o = malloc(sizeof(*o) + status.n + host.n + text.n);
+	struct outcome *o = malloc(sizeof(*o) + res->dsn.n + res->relay.n +
+	    res->text.n + res->diagnostic.n);
 	char *at;
 
 	if (o == NULL)
 		log_fatal("no memory");
 	at = (char *)(o + 1);
-	o->status = put(&at, status);
-	o->host = put(&at, host);
-	o->text = put(&at, text);
+	o->status = put(&at, res->dsn);
+	o->host = put(&at, res->relay);
+	o->text = put(&at, res->text);
+	o->diagnostic = put(&at, res->diagnostic);
 	return o;
 }
 
@@ -195,13 +196,10 @@ static bool is_wanted(const struct qmgr *q, const struct message *m,
 	    (r->notify == 0 && notify != QUEUE_NOTIFY_SUCCESS);
 }
 
-static void keep_outcome(struct qmgr *q, struct message *m,
-    struct recipient *r, const struct agent_result *res)
+static void keep_outcome(struct qmgr *q, struct recipient *r,
+    const struct agent_result *res)
 {
-	struct str text = res->diagnostic.n > 0 ? res->diagnostic : res->text;
-
-	(void)m;
-	r->outcome = outcome_new(res->dsn, res->relay, text);
+	r->outcome = outcome_new(res);
 	r->state = res->status == AGENT_FAILED && !q->params->soft_bounce
 	    ? RCPT_FAILED : RCPT_DEFERRED;
 }
@@ -232,7 +230,7 @@ void message_result(struct qmgr *q, struct message *m, uint32_t index,
 		r->success_due = r->notify & QUEUE_NOTIFY_SUCCESS;
 		recorder_add(q, m, index);
 	} else {
-		keep_outcome(q, m, r, res);
+		keep_outcome(q, r, res);
 		/* A delay may be forgotten: it is tried again. */
 		if (r->state == RCPT_DEFERRED && holder != 0) {
 			agents_tell(q, holder, m->id, index);
@@ -378,6 +376,7 @@ static void add_record(struct file_work *w, uint32_t recipient,
 		rec.status = o->status;
 		rec.host = o->host;
 		rec.text = o->text;
+		rec.diagnostic = o->diagnostic;
 	}
 	if (queue_log_encode(w->name.id, &rec, &w->records) < 0)
 		log_fatal("no memory");

@@ -43,7 +43,7 @@ enum recipient_state {
 
 /* What an agent said of a recipient that is not simply delivered. */
 struct outcome {
-	struct str status, host, text;	/* behind the struct */
+	struct str status, host, text, diagnostic; /* behind the struct */
 };
 
 struct job;

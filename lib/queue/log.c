@@ -6,7 +6,7 @@
 #include "queue/wire.h"
 
 #define FIXED 24u
-#define RECORD_MAX (FIXED + 3 * (2 + QUEUE_LOG_TEXT_MAX))
+#define RECORD_MAX (FIXED + 4 * (2 + QUEUE_LOG_TEXT_MAX))
 #define CHUNK (4 * RECORD_MAX)
 
 const char *queue_log_what_name(enum queue_log_what what)
@@ -61,6 +61,7 @@ int queue_log_encode(uint64_t id, const struct queue_log_record *r,
 	add_text(out, r->status);
 	add_text(out, r->host);
 	add_text(out, r->text);
+	add_text(out, r->diagnostic);
 	if (out->failed)
 		return -1;
 	put32(out->p + start, (uint32_t)(out->n - start));
@@ -109,7 +110,8 @@ static size_t decode(uint64_t id, struct str in, struct queue_log_record *r)
 	r->when = (int64_t)get64(in.p + 16);
 	rest = str_n(in.p + FIXED, n - FIXED);
 	if (take_text(&rest, &r->status) < 0 || take_text(&rest, &r->host) < 0
-	    || take_text(&rest, &r->text) < 0 || rest.n != 0 ||
+	    || take_text(&rest, &r->text) < 0 ||
+	    take_text(&rest, &r->diagnostic) < 0 || rest.n != 0 ||
 	    r->what == 0 || r->what >= QUEUE_LOG_WHAT_END)
 		return 0;
 	return n;

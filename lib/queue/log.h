@@ -9,8 +9,8 @@
  *	8	4	recipient (index in the envelope), or 0xffffffff
  *	12	4	what (enum queue_log_what)
  *	16	8	when, microseconds since the epoch
- *	24		three strings, each 2 octets of length before it:
- *			enhanced status code, remote host, text
+ *	24		four strings, each 2 octets of length before it:
+ *			enhanced status code, remote host, text, diagnostic
  *
  * Reading ends at the first record that is not right; the next append
  * overwrites it. The last record of a recipient is the one that counts.
@@ -44,6 +44,7 @@ struct queue_log_record {
 	struct str status;	/* "4.4.1" */
 	struct str host;	/* remote MTA, empty for none */
 	struct str text;	/* no NUL, CR, LF: they become spaces */
+	struct str diagnostic;	/* the remote reply (RFC 3464 2.3.6) or "" */
 };
 
 /* Appends the encoded record to out. 0, or -1 when out is full. */
