@@ -330,6 +330,9 @@ static int write_main_cf(const struct init *in)
 	buf_append_c(&b, "\n# All clients share one address here\n");
 	put(in, &b, "smtpd_client_connection_count_limit", "0");
 	put(in, &b, "login_client_connection_limit", "0");
+	buf_append_c(&b, "\n# Mailboxes grow as far as the disk allows\n");
+	put(in, &b, "mailbox_size_limit", "0");
+	put(in, &b, "virtual_mailbox_limit", "0");
 	buf_append_c(&b, "\n# Files\n");
 	put_path(in, &b, "queue_directory", "", "spool");
 	put_path(in, &b, "data_directory", "", "data");
