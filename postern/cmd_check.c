@@ -383,22 +383,29 @@ static void check_files(struct check *k)
 
 static void check_users(struct check *k)
 {
+	struct buf missing;
 	char name[64];
 	uint64_t base;
 
 	if (geteuid() != 0 || (str_to_u64(str_of(value_of(k,
 	    "service_uid_base")), UINT32_MAX, &base) == 0 && base > 0))
 		return;
+	buf_init(&missing, 2000);
 	for (const struct sandbox *s = sandbox_programs; s->name; s++) {
-		if (s->capabilities != 0)
+		/* master and launch stay root; what launch starts is a
+		 * user's. */
+		if (s->capabilities != 0 || s->processes == 0)
 			continue;
 		snprintf(name, sizeof(name), "postern-%s", s->name);
 		if (getpwnam(name) == NULL)
-			report(k, true, "service_uid_base", "sysusers.d makes "
-			    "them; or set service_uid_base to a free range",
-			    "there is no user %s for the program %s", name,
-			    s->name);
+			buf_printf(&missing, "%s%s", missing.n ? ", " : "",
+			    name);
 	}
+	if (missing.n > 0)
+		report(k, true, "service_uid_base", "sysusers.d makes them; "
+		    "or set service_uid_base to a free range of numbers",
+		    "there are no users %s", buf_cstr(&missing));
+	buf_fini(&missing);
 }
 
 /* Commands of users run without new privileges: a set-id program in them

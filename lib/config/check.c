@@ -161,6 +161,9 @@ static bool is_class(const struct config *c, const struct master_service *s,
 	return false;
 }
 
+static void check_networks(struct config *, const struct master_service *,
+    const char *name, const char *text, unsigned line);
+
 /* Parses as the program will; the text into *params when it is good. */
 static void check_value(struct config *c, const struct master_service *s,
     const struct param *p, const char *text, const char *why, unsigned line,
@@ -173,8 +176,13 @@ static void check_value(struct config *c, const struct master_service *s,
 		    why ? why : "cannot be evaluated");
 		return;
 	}
-	if (param_set(p, params, str_of(text), c->arena, &why) == 0)
+	if (param_set(p, params, str_of(text), c->arena, &why) == 0) {
+		/* $mynetworks in the others was told of there. */
+		if (config_is_network_list(str_of(p->name)) &&
+		    (line > 0 || strcmp(p->name, "mynetworks") == 0))
+			check_networks(c, s, p->name, text, line);
 		return;
+	}
 	config_problem(c, true, file, line, NULL, "%s = %.60s%s: %s", p->name,
 	    text, strlen(text) > 60 ? "..." : "", why);
 }
@@ -186,7 +194,14 @@ static void check_row(struct config *c, const struct param *p,
 	const char *why, *text = config_evaluate(c, NULL, str_of(p->name),
 	    c->arena, &why);
 
-	check_value(c, NULL, p, text, why, e ? e->line : 0, params);
+	if (text != NULL && *text == '\0' && e != NULL && e->value.n > 0 &&
+	    *e->value.p == '/' && strcmp(p->name, "myorigin") == 0)
+		config_problem(c, true, "main.cf", e->line,
+		    "write the mail domain into its first line",
+		    "myorigin: cannot read a domain from " STR_FMT,
+		    STR_ARG(e->value));
+	else
+		check_value(c, NULL, p, text, why, e ? e->line : 0, params);
 	if (text == NULL)
 		return;
 	if (e != NULL)
@@ -226,26 +241,25 @@ static int check_network(struct str word, bool *is_all, const char **why)
 {
 	uint8_t address[16];
 	struct str host = word, bits_text = STR_NONE;
-	ssize_t slash = str_rchr(word, '/');
+	ssize_t slash;
 	uint64_t bits = 0;
 	char text[64];
 	size_t n;
-	bool is6;
+	bool is6 = str_chr(word, ':') >= 0;
 
-	if (slash >= 0) {
-		host = str_sub(word, 0, (size_t)slash);
-		bits_text = str_from(word, (size_t)slash + 1);
+	/* "[::1/128]" is written too. */
+	if (host.n > 1 && *host.p == '[' && host.p[host.n - 1] == ']' &&
+	    str_chr(host, '/') >= 0)
+		host = str_sub(host, 1, host.n - 2);
+	if ((slash = str_rchr(host, '/')) >= 0) {
+		bits_text = str_from(host, (size_t)slash + 1);
+		host = str_sub(host, 0, (size_t)slash);
 	}
-	is6 = str_chr(host, ':') >= 0;
 	if (host.n > 1 && *host.p == '[' && host.p[host.n - 1] == ']')
 		host = str_sub(host, 1, host.n - 2);
-	else if (is6) {
-		*why = "an IPv6 address stands in []";
-		return -1;
-	}
 	if (str_to_c(host, text, sizeof(text)) < 0 ||
 	    inet_pton(is6 ? AF_INET6 : AF_INET, text, address) != 1) {
-		*why = "want address, address/bits, type:table or /file";
+		*why = "want address, address/bits or /file";
 		return -1;
 	}
 	n = is6 ? 16 : 4;
@@ -268,28 +282,32 @@ static bool is_plain(struct str word)
 {
 	return word.n > 0 && *word.p != '/' && !(str_chr(word, ':') > 0 &&
 	    *word.p != '[' && str_chr(word, '[') < 0 &&
-	    ascii_is_alpha(*word.p));
+	    ascii_is_alpha(*word.p) && str_chr(word, '/') >= 0);
 }
 
-static void check_networks(struct config *c, const struct params *p)
+/* The words of a list of networks; `text` is evaluated. */
+static void check_networks(struct config *c, const struct master_service *s,
+    const char *name, const char *text, unsigned line)
 {
-	struct str rest = str_of(p->mynetworks), word, plain;
-	unsigned line = line_of(c, "mynetworks");
-	const char *why;
-	bool is_all;
+	const char *why, *file = s ? "master.cf" : "main.cf";
+	struct str rest = str_of(text), word, plain;
+	bool is_all, trusts = strcmp(name, "mynetworks") == 0;
 
 	while (param_word(&rest, true, &word)) {
 		plain = word;
 		is_all = false;
-		if (plain.n > 0 && *plain.p == '!')
+		while (plain.n > 0 && *plain.p == '!')
 			plain = str_from(plain, 1);
 		if (!is_plain(plain))
-			continue;
-		if (check_network(plain, &is_all, &why) < 0)
-			config_problem(c, true, "main.cf", line, NULL,
-			    "mynetworks: " STR_FMT ": %s", STR_ARG(word), why);
-		else if (is_all)
-			config_problem(c, false, "main.cf", line,
+			config_problem(c, true, file, line,
+			    "write the networks, or the name of a /file of "
+			    "them", "%s: " STR_FMT ": tables are not supported "
+			    "here", name, STR_ARG(word));
+		else if (check_network(plain, &is_all, &why) < 0)
+			config_problem(c, true, file, line, NULL,
+			    "%s: " STR_FMT ": %s", name, STR_ARG(word), why);
+		else if (is_all && trusts && *word.p != '!')
+			config_problem(c, false, file, line,
 			    "list the networks of your own hosts",
 			    "mynetworks: " STR_FMT " makes this an open relay",
 			    STR_ARG(word));
@@ -323,6 +341,20 @@ static ssize_t find_restriction(struct str word)
 	return -1;
 }
 
+/* Postfix's restrictions that are not there and have an argument, which is
+ * no restriction either. Prefixes and suffixes. */
+static bool takes_argument(struct str word)
+{
+	return (str_starts_nocase(word, STR("check_")) &&
+		!str_eq_nocase_c(word, "check_recipient_maps") &&
+		!str_eq_nocase_c(word, "check_relay_domains")) ||
+	    str_starts_nocase(word, STR("reject_rbl")) ||
+	    str_starts_nocase(word, STR("reject_rhsbl")) ||
+	    str_starts_nocase(word, STR("permit_dnswl")) ||
+	    str_starts_nocase(word, STR("permit_rhswl")) ||
+	    str_eq_nocase_c(word, "sleep");
+}
+
 /*
  * Every word must be one that smtpd obeys: one that it does not know would
  * let in what it was meant to refuse. *guarded: something in the list keeps
@@ -333,7 +365,7 @@ static void check_restrictions(struct config *c,
     unsigned line, bool *guarded)
 {
 	const char *file = s ? "master.cf" : "main.cf", *meant;
-	struct str rest = str_of(text), word;
+	struct str rest = str_of(text), word, argument;
 	ssize_t i;
 
 	while (param_word(&rest, false, &word)) {
@@ -349,7 +381,10 @@ static void check_restrictions(struct config *c,
 		}
 		if (is_class(c, s, word))
 			continue;
-		meant = suggest_word(word, restriction_words);
+		meant = takes_argument(word) ? NULL
+			: suggest_word(word, restriction_words);
+		if (takes_argument(word))
+			param_word(&rest, false, &argument);
 		config_problem(c, true, file, line, meant
 		    ? config_printf(c, "did you mean %s?", meant)
 		    : "remove it if its refusals are not needed",
@@ -463,7 +498,6 @@ static void check_together(struct config *c, const struct params *p)
 	check_hostname(c, "mydomain", p->mydomain);
 	if (names.n > 0)
 		check_hostname(c, "myorigin", p->myorigin);
-	check_networks(c, p);
 	check_order(c, "minimal_backoff_time", p->minimal_backoff_time,
 	    "maximal_backoff_time", p->maximal_backoff_time);
 	check_order(c, "smtpd_soft_error_limit", p->smtpd_soft_error_limit,

@@ -11,6 +11,7 @@
 
 /* myhostname may name mydomain and mydomain be made of myhostname. */
 #define COMPUTED_DEPTH 3
+#define NETWORK_FILES_DEEP 5
 
 struct evaluation {
 	const struct config *c;
@@ -138,6 +139,78 @@ const char *config_evaluate_text(const struct config *c,
 	return result;
 }
 
+/*
+ * Lists of networks are matched by programs that open no files: the words
+ * of /files that they name take the names' places.
+ */
+static const char *const network_lists[] = { "mynetworks",
+	"smtpd_forbid_bare_newline_exclusions",
+	"smtpd_client_event_limit_exceptions", NULL };
+
+bool config_is_network_list(struct str name)
+{
+	for (size_t i = 0; network_lists[i] != NULL; i++)
+		if (str_eq_c(name, network_lists[i]))
+			return true;
+	return false;
+}
+
+static int put_network_file(struct str path, struct buf *out, unsigned depth);
+
+static int put_networks(struct str text, struct buf *out, unsigned depth)
+{
+	struct str word;
+
+	while (param_word(&text, true, &word)) {
+		if (*word.p == '/') {
+			if (put_network_file(word, out, depth + 1) < 0)
+				return -1;
+			continue;
+		}
+		if (out->n > 0)
+			buf_append_c(out, ", ");
+		buf_append(out, word);
+	}
+	return out->failed ? -1 : 0;
+}
+
+static int put_network_file(struct str path, struct buf *out, unsigned depth)
+{
+	char name[4096], line[4096];
+	struct str text;
+	FILE *f;
+	int ret = 0;
+
+	if (depth > NETWORK_FILES_DEEP ||
+	    str_to_c(path, name, sizeof(name)) < 0 ||
+	    (f = fopen(name, "re")) == NULL)
+		return -1;
+	while (ret == 0 && fgets(line, sizeof(line), f) != NULL) {
+		text = str_trim(str_of(line));
+		if (text.n > 0 && *text.p != '#')
+			ret = put_networks(text, out, depth);
+	}
+	if (ferror(f))
+		ret = -1;
+	fclose(f);
+	return ret;
+}
+
+static const char *flatten_networks(const char *text, struct arena *arena,
+    const char **why)
+{
+	const char *result = NULL;
+	struct buf out;
+
+	buf_init(&out, EXPAND_SIZE);
+	if (put_networks(str_of(text), &out, 0) < 0)
+		*why = "a /file that it names cannot be read";
+	else if ((result = arena_cstr(arena, buf_str(&out))) == NULL)
+		*why = "out of memory";
+	buf_fini(&out);
+	return result;
+}
+
 const char *config_evaluate(const struct config *c,
     const struct master_service *s, struct str name, struct arena *arena,
     const char **why)
@@ -150,8 +223,14 @@ const char *config_evaluate(const struct config *c,
 	*why = NULL;
 	if (!find_raw(name, &raw, &e))
 		return NULL;
-	if (p == NULL || p->kind != PARAM_RAW)
-		return config_evaluate_text(c, s, raw, arena, why);
+	if (p == NULL || p->kind != PARAM_RAW) {
+		result = config_evaluate_text(c, s, raw, arena, why);
+		if (result != NULL && config_is_network_list(name) &&
+		    (*result == '/' || strstr(result, " /") ||
+			strstr(result, ",/")))
+			result = flatten_networks(result, arena, why);
+		return result;
+	}
 	if ((result = arena_cstr(arena, raw)) == NULL)
 		*why = "out of memory";
 	return result;

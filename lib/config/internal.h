@@ -62,6 +62,8 @@ const char *config_evaluate(const struct config *,
 const char *config_evaluate_text(const struct config *,
     const struct master_service *, struct str text, struct arena *,
     const char **why);
+/* mynetworks and its like. */
+bool config_is_network_list(struct str name);
 /* Computes what the defaults of myhostname and so on are on this host. */
 void config_compute_defaults(struct config *);
 void config_compute_networks(struct config *);

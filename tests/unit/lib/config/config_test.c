@@ -180,6 +180,8 @@ static void mistakes_have_a_line_and_a_remedy(void **state)
 		  "the restriction reject_bogus is not supported" },
 		{ "smtpd_helo_restrictions = reject_invalid_helo_hostnme",
 		  "did you mean reject_invalid_helo_hostname?" },
+		{ "smtpd_client_restrictions = reject_rbl_client z.example, "
+		  "permit_mynetworks", "reject_rbl_client is not supported" },
 		{ "minimal_backoff_time = 5h", "must not be above" },
 		{ "smtpd_helo_required = maybe", "want yes or no" },
 		{ "smtpd_forbid_bare_newline = off", "want one of no|" },
@@ -259,6 +261,30 @@ static void myorigin_may_be_a_file(void **state)
 	assert_string_equal(config_value(f->config, "x"), "<box.example>");
 	load(f, "myorigin = /nonexistent/mailname", NULL);
 	assert_true(has_problem(f, "main.cf:1: error: myorigin"));
+}
+
+static void networks_may_stand_in_a_file(void **state)
+{
+	struct fixture *f = *state;
+	char text[200];
+
+	put(f, "mailname", "# ours\n192.0.2.0/24\n !192.0.2.7 [2001:db8::]/32\n");
+	snprintf(text, sizeof(text), "mynetworks = 127.0.0.0/8, %s/mailname",
+	    f->dir);
+	load(f, text, NULL);
+	assert_int_equal(count_problems(f), 0);
+	assert_string_equal(config_value(f->config, "mynetworks"),
+	    "127.0.0.0/8, 192.0.2.0/24, !192.0.2.7, [2001:db8::]/32");
+	assert_string_equal(config_value(f->config,
+	    "smtpd_client_event_limit_exceptions"),
+	    config_value(f->config, "mynetworks"));
+	load(f, "mynetworks = /nonexistent/x", NULL);
+	assert_true(has_problem(f, "main.cf:1: error: mynetworks: a /file"));
+	load(f, "mynetworks = hash:/etc/networks", NULL);
+	assert_true(has_problem(f, "tables are not supported here"));
+	load(f, "mynetworks = 127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1/128]",
+	    NULL);
+	assert_int_equal(count_problems(f), 0);
 }
 
 static void numbers_have_units(void **state)
@@ -529,6 +555,7 @@ int main(void)
 		T(a_nul_and_a_file_that_others_may_write_are_refused),
 		T(a_name_that_is_too_long_is_refused),
 		T(myorigin_may_be_a_file),
+		T(networks_may_stand_in_a_file),
 		T(numbers_have_units),
 		T(services_are_read_with_their_overrides),
 		T(bad_services_are_refused),
