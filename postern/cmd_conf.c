@@ -50,6 +50,8 @@ static const char *installed(struct conf *k, const char *name)
 	if (n <= 0)
 		return NULL;
 	self[n] = '\0';
+	if (strcmp(name, "command_directory") == 0)
+		return arena_cstr(k->arena, str_of(dirname(self)));
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(name, commands[i].name) == 0)
 			return arena_printf(k->arena, "%s/%s", dirname(self),
