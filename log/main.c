@@ -23,6 +23,9 @@
 
 #define BATCH 256
 #define LINE_MAX_OCTETS 2600
+/* Lines that come close together are written together: a wake-up for each
+ * would cost more than all the rest of it. */
+#define GATHER (3 * CLOCK_MS)
 
 static struct {
 	int in;			/* datagrams */
@@ -34,6 +37,7 @@ static struct {
 	ino_t ino;
 	struct buf batch;
 	struct watch *watch;
+	struct timer *gather;
 	int64_t checked;
 } self = { .in = -1, .out = -1, .dir = -1 };
 
@@ -169,28 +173,43 @@ static void take_line(struct str line)
 	buf_append_char(&self.batch, '\n');
 }
 
-static void on_lines(int fd, unsigned ready, void *ctx)
+/* Takes what is there; false when that was all of it. */
+static bool take_batch(void)
 {
 	static char space[BATCH][LINE_MAX_OCTETS];
 	struct mmsghdr mh[BATCH];
 	struct iovec iov[BATCH];
 	int n;
 
-	(void)ready;
-	(void)ctx;
 	memset(mh, 0, sizeof(mh));
 	for (int i = 0; i < BATCH; i++) {
 		iov[i] = (struct iovec){ space[i], LINE_MAX_OCTETS };
 		mh[i].msg_hdr.msg_iov = &iov[i];
 		mh[i].msg_hdr.msg_iovlen = 1;
 	}
-	n = recvmmsg(fd, mh, BATCH, MSG_DONTWAIT, NULL);
-	if (n <= 0)
-		return;
-	follow_rotation();
+	n = recvmmsg(self.in, mh, BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++)
 		take_line(str_n(space[i], mh[i].msg_len));
 	flush_batch();
+	return n == BATCH;
+}
+
+static void on_gathered(void *ctx)
+{
+	(void)ctx;
+	follow_rotation();
+	while (take_batch())
+		continue;
+	watch_want(self.watch, LOOP_READ);
+}
+
+static void on_lines(int fd, unsigned ready, void *ctx)
+{
+	(void)fd;
+	(void)ready;
+	(void)ctx;
+	watch_want(self.watch, 0);
+	timer_in(self.gather, GATHER);
 }
 
 static int ready(struct loop *loop)
@@ -201,24 +220,18 @@ static int ready(struct loop *loop)
 		return -1;
 	}
 	self.in = service_file("log");
+	self.gather = timer_new(loop, on_gathered, NULL);
 	self.watch = self.in >= 0 ? watch_new(loop, self.in, LOOP_READ,
 	    on_lines, NULL) : NULL;
-	return self.watch != NULL ? 0 : -1;
+	return self.watch != NULL && self.gather != NULL ? 0 : -1;
 }
 
 /* The last lines of the others are in the socket before they ended. */
 static bool drain(bool stopping)
 {
-	char line[LINE_MAX_OCTETS];
-	ssize_t n;
-
 	(void)stopping;
-	while ((n = recv(self.in, line, sizeof(line), MSG_DONTWAIT)) > 0) {
-		take_line(str_n(line, (size_t)n));
-		if (self.batch.n > 64 * 1024)
-			flush_batch();
-	}
-	flush_batch();
+	while (take_batch())
+		continue;
 	return true;
 }
 
