@@ -37,11 +37,16 @@ class Talk:
 
     def __init__(self, port, user="u", password="p", timeout=20,
                  host="127.0.0.1"):
-        self.sock = socket.create_connection((host, port), timeout)
+        self.sock = self.wrap(socket.create_connection((host, port),
+                                                       timeout))
         self.buf, self.tags = b"", 0
         self.greeting = self.response()
         if user is not None:
             self.login = self.cmd(f"LOGIN {user} {password}")
+
+    def wrap(self, sock):
+        """For TLS."""
+        return sock
 
     def close(self):
         self.sock.close()
