@@ -210,6 +210,18 @@ static void give_up_rights(void)
 		log_fatal("%s: %s", why, strerror(errno));
 }
 
+/* Nobody waits for `log`: there has to be room for what all say while it
+ * writes. Past the system's limit as root. */
+static void widen_log_socket(void)
+{
+	int octets = 4 * 1024 * 1024;
+
+	if (setsockopt(master.log_pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &octets,
+		sizeof(octets)) < 0)
+		setsockopt(master.log_pair[0], SOL_SOCKET, SO_SNDBUF, &octets,
+		    sizeof(octets));
+}
+
 static int open_bin_dir(void)
 {
 	char path[4096];
@@ -273,6 +285,7 @@ int main(int argc, char **argv)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
 		master.log_pair) < 0)
 		log_fatal("socketpair: %s", strerror(errno));
+	widen_log_socket();
 	if ((master.plan = plan_read(true)) == NULL ||
 	    spool_prepare(master.plan) < 0 ||
 	    (pid_fd = take_pid_lock(master.plan->params.data_directory)) < 0)
