@@ -187,10 +187,12 @@ static bool is_wanted(const struct qmgr *q, const struct message *m,
 	struct str sender = m->sender;
 	ssize_t at = str_rchr(sender, '@');
 
+	if (sender.n == 0) /* only the postmaster may want to know */
+		return notify == QUEUE_NOTIFY_FAILURE &&
+		    qmgr_is_listed(q->params->notify_classes, STR("2bounce"));
 	if (at >= 0)
 		sender.n = (size_t)at;
-	if (sender.n == 0 ||
-	    str_eq_nocase_c(sender, q->params->double_bounce_sender))
+	if (str_eq_nocase_c(sender, q->params->double_bounce_sender))
 		return false;
 	return r->notify & notify ||
 	    (r->notify == 0 && notify != QUEUE_NOTIFY_SUCCESS);

@@ -303,6 +303,8 @@ void schedule_again(struct qmgr *, struct job *);
 /* An agent of before our start runs this recipient: it is that agent's. */
 void schedule_adopt(struct qmgr *, struct agent *, struct message *,
     uint32_t index);
+/* Is the word in a list of a parameter? */
+bool qmgr_is_listed(const char *list, struct str word);
 /* Hands out what may be handed out. */
 void schedule_run(struct qmgr *);
 struct transport *schedule_transport(struct qmgr *, struct str name);

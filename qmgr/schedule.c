@@ -290,12 +290,12 @@ static void defer_waiting(struct qmgr *q, struct destination *d,
 	}
 }
 
-static bool is_in_list(const char *list, struct str word)
+bool qmgr_is_listed(const char *list, struct str word)
 {
 	struct str rest = str_of(list), one;
 
 	while (str_word(&rest, ", \t", &one))
-		if (str_eq(one, word))
+		if (str_eq_nocase(one, word))
 			return true;
 	return false;
 }
@@ -321,7 +321,7 @@ static bool answer_here(struct qmgr *q, struct message *m, uint32_t index)
 		answer(q, m, index, AGENT_DEFERRED, STR("4.3.0"),
 		    STR("address lookup is not available"));
 	} else if (!m->flushed &&
-	    is_in_list(q->params->defer_transports, r->transport)) {
+	    qmgr_is_listed(q->params->defer_transports, r->transport)) {
 		answer(q, m, index, AGENT_DEFERRED, STR("4.3.2"),
 		    STR("deferred transport"));
 	} else {
