@@ -73,6 +73,19 @@ static void ask(struct session *s, struct access_address *a,
 	conv_keep(&conv);
 }
 
+/* [IPv6:::ffff:192.0.2.1] is [192.0.2.1] (RFC 4291 2.5.5.2). */
+static struct str unmapped(struct arena *a, const struct mail_path *path)
+{
+	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+	const unsigned char *ip = path->literal;
+
+	if (!(path->flags & MAIL_PATH_LITERAL6) ||
+	    memcmp(ip, mapped, sizeof(mapped)) != 0)
+		return path->domain;
+	return arena_printf(a, "[%u.%u.%u.%u]", ip[12], ip[13], ip[14],
+	    ip[15]);
+}
+
 /* RFC 5321 4.1.1.3 */
 void cmd_rcpt(struct session *s, struct str arg)
 {
@@ -90,11 +103,11 @@ void cmd_rcpt(struct session *s, struct str arg)
 		"too many recipients") ||
 	    !has_room(s) || !parse(s, str_from(arg, 3), &path, &e))
 		return;
-	to.domain = path.domain;
+	to.domain = unmapped(s->txn->arena, &path);
 	to.text = path.domain.n == 0
 	    ? path.local
 	    : arena_printf(s->txn->arena, STR_FMT "@" STR_FMT,
-		  STR_ARG(path.local), STR_ARG(path.domain));
+		  STR_ARG(path.local), STR_ARG(to.domain));
 	ask(s, &to, &r);
 	if (!policy_permits(s, ACCESS_RECIPIENT, &to))
 		return;

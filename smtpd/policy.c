@@ -37,6 +37,24 @@ static enum access_dns ask_dns(void *ctx, struct str domain)
 	return found;
 }
 
+/* Is it the address of somebody here: 1, 0, or -1 when nobody knows now. */
+static int is_taken(struct str address)
+{
+	struct resolve_request q = { .address = address };
+	struct resolve_reply r;
+	struct conv *conv;
+	const char *why;
+	int taken;
+
+	if (service_ask("lookup", &resolve_request_schema, &q,
+		&resolve_reply_schema, &r, TIMEOUT_LOOKUP, &conv, &why) < 0)
+		return -1;
+	taken = r.status == LOOKUP_TEMPFAIL ? -1
+	    : r.status == LOOKUP_OK && r.klass != LOOKUP_DEFAULT;
+	conv_keep(&conv);
+	return taken;
+}
+
 /*
  * Who owns a sender address: the user of that name, and every user that
  * virtual_alias_maps sends its mail to.
@@ -47,18 +65,17 @@ static int ask_owner(void *ctx, struct str user, struct str sender)
 	struct expand_reply r;
 	struct conv *conv;
 	const char *why;
-	int owner = 0;
+	int owner;
 
 	(void)ctx;
 	if (user.p != NULL && str_eq_nocase(user, sender))
 		return 1;
+	if ((owner = is_taken(sender)) != 1)
+		return owner == 0 ? 2 : -1;
 	if (service_ask("lookup", &expand_request_schema, &q,
 		&expand_reply_schema, &r, TIMEOUT_LOOKUP, &conv, &why) < 0)
 		return -1;
-	if (r.status == LOOKUP_TEMPFAIL)
-		owner = -1;
-	else if (r.status != LOOKUP_OK)
-		owner = 2;
+	owner = r.status == LOOKUP_OK ? 0 : -1;
 	for (size_t i = 0; owner == 0 && i < r.addresses.n; i++)
 		if (user.p != NULL && str_eq_nocase(r.addresses.v[i], user))
 			owner = 1;

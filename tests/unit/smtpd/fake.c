@@ -67,6 +67,7 @@ static void resolve(const struct resolve_request *q, struct resolve_reply *r)
 	} else if (str_eq_nocase_c(local, "broken")) {
 		r->status = LOOKUP_TEMPFAIL;
 	} else if (!str_starts_nocase(local, STR("user")) &&
+	    !str_eq_nocase_c(local, "alias-of-user") &&
 	    !str_eq_nocase_c(local, "postmaster")) {
 		r->status = LOOKUP_NO_USER;
 	}
