@@ -117,6 +117,8 @@ install: all
 	for m in $(MAN_PAGES); do s=$${m##*.}; \
 	    install -d $(DESTDIR)$(MANDIR)/man$$s && \
 	    install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/ || exit 1; done
+	install -d $(DESTDIR)$(MANDIR)/man5
+	$(B)/bin/postern conf --man > $(DESTDIR)$(MANDIR)/man5/main.cf.5
 
 clean:
 	rm -rf $(B)
