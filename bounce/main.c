@@ -10,6 +10,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "base/log.h"
 #include "bounce/notice.h"
 #include "queue/log.h"
@@ -180,6 +181,12 @@ static void deliver_job(struct agent_task *t)
 		agent_report(t, i, &out);
 }
 
+static int start(void)
+{
+	tzset(); /* the zone's file is out of reach later */
+	return 0;
+}
+
 static int ready(struct loop *loop)
 {
 	static const char *const transports[] = { "bounce" };
@@ -199,6 +206,7 @@ int main(int argc, char **argv)
 {
 	static const struct service service = {
 		.name = "bounce",
+		.start = start,
 		.ready = ready,
 		.drain = drain,
 	};
