@@ -729,6 +729,7 @@ int service_main(int argc, char **argv, const struct service *program)
 	watch_all();
 	if (program->ready != NULL && program->ready(self.loop) < 0)
 		log_fatal("%s cannot start", program->name);
+	malloc_trim(0); /* what only the start needed: half of a small one */
 	if (conv_send(self.control, &control_ready_schema, NULL,
 		clock_now() + START_TIMEOUT, &why) < 0)
 		log_fatal("control socket: %s", why);
