@@ -1,5 +1,4 @@
 /* answer.c - a question, whole */
-#include <unistd.h>
 #include "base/log.h"
 #include "lookup/lookup.h"
 
@@ -80,16 +79,6 @@ temporary:
 		.text = str_of(temporary) };
 }
 
-/* Whether what is in the table has root's word: then its commands and files
- * are taken. In an instance without root its owner is the root of it. */
-static bool is_trusted(struct table *t)
-{
-	uid_t owner;
-
-	return table_owner(t, &owner) == 0 &&
-	    (owner == 0 || owner == geteuid());
-}
-
 void lookup_answer_alias(struct query *q, const struct alias_request *m,
     struct alias_reply *r)
 {
@@ -107,7 +96,9 @@ void lookup_answer_alias(struct query *q, const struct alias_request *m,
 	if (found > 0) {
 		r->status = LOOKUP_OK;
 		r->value = arena_str(q->arena, buf_str(&value));
-		r->by_root = is_trusted(table_list_at(maps, i - 1));
+		/* Only root's own word (in an instance without root, its
+		 * owner's) may name commands and files. */
+		r->by_root = table_is_trusted(table_list_at(maps, i - 1));
 		if (value.n > 0 && r->value.p == NULL)
 			r->status = LOOKUP_TEMPFAIL;
 	} else if (found < 0) {

@@ -446,6 +446,80 @@ static void check_access(struct config *c, const struct master_service *s,
 	    "smtpd_relay_restrictions"), guarded);
 }
 
+/* What lib/table has; its test compares the two. */
+static const char *const table_types[] = { "hash", "btree", "texthash",
+	"inline", "static", "fail", "unix", "cidr", "regexp", "pcre", NULL };
+
+/* What other systems have, and what to do instead. */
+static const char *const foreign_types[] = { "mysql", "pgsql", "ldap",
+	"sqlite", "mongodb", "lmdb", "cdb", "dbm", "sdbm", "tcp", "socketmap",
+	"memcache", "nis", "nisplus", "netinfo", "unionmap", "pipemap",
+	"randmap", "environ", NULL };
+
+static bool has_word(const char *const *words, struct str word)
+{
+	for (; *words != NULL; words++)
+		if (str_eq_c(word, *words))
+			return true;
+	return false;
+}
+
+bool config_is_table_type(struct str type)
+{
+	return has_word(table_types, type);
+}
+
+/* A word that names a table: its type has to be there. */
+static void check_type(struct config *c, const char *param, struct str word)
+{
+	ssize_t colon;
+	struct str type;
+	const char *meant;
+
+	while (str_starts(word, STR("proxy:")))
+		word = str_from(word, 6);
+	if (word.n == 0 || *word.p == '/' || (colon = str_chr(word, ':')) < 0)
+		return;
+	type = str_sub(word, 0, (size_t)colon);
+	if (config_is_table_type(type))
+		return;
+	meant = suggest_word(type, table_types);
+	config_problem(c, true, "main.cf", line_of(c, param),
+	    has_word(foreign_types, type) ? "write the table out into a file "
+	    "for postmap, or texthash:" : meant
+	    ? config_printf(c, "did you mean %s:?", meant) : NULL,
+	    "%s: " STR_FMT ": the table type " STR_FMT " is not there", param,
+	    STR_ARG(str_sub(word, 0, 60)), STR_ARG(type));
+}
+
+static void check_types(struct config *c)
+{
+	static const char *const tables[] = { "alias_maps", "alias_database",
+		"virtual_alias_maps", "virtual_mailbox_maps",
+		"local_recipient_maps", "relay_recipient_maps",
+		"transport_maps" };
+	static const char *const lists[] = { "mydestination", "relay_domains",
+		"virtual_mailbox_domains", "virtual_alias_domains" };
+	struct str rest, word;
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		rest = str_of(config_value(c, tables[i]));
+		while (param_word(&rest, true, &word))
+			if (line_of(c, tables[i]) > 0)
+				check_type(c, tables[i], word);
+	}
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		rest = str_of(config_value(c, lists[i]));
+		while (param_word(&rest, true, &word)) {
+			while (word.n > 0 && *word.p == '!')
+				word = str_from(word, 1);
+			if (line_of(c, lists[i]) > 0 && word.n > 0 &&
+			    *word.p != '[')
+				check_type(c, lists[i], word);
+		}
+	}
+}
+
 static void check_hostname(struct config *c, const char *name,
     const char *value)
 {
@@ -498,6 +572,7 @@ static void check_together(struct config *c, const struct params *p)
 	check_hostname(c, "mydomain", p->mydomain);
 	if (names.n > 0)
 		check_hostname(c, "myorigin", p->myorigin);
+	check_types(c);
 	check_order(c, "minimal_backoff_time", p->minimal_backoff_time,
 	    "maximal_backoff_time", p->maximal_backoff_time);
 	check_order(c, "smtpd_soft_error_limit", p->smtpd_soft_error_limit,

@@ -80,6 +80,9 @@ int config_service_values(const struct config *,
     const struct master_service *, struct arena *, struct str **pairs_r,
     size_t *count_r);
 
+/* Whether lookup has tables of that type. */
+bool config_is_table_type(struct str type);
+
 /* Writes a problem as one line: "file:line: error: text (remedy)". */
 void config_problem_print(const struct config_problem *, const char *directory,
     struct buf *);

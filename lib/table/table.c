@@ -178,17 +178,17 @@ static int prepare(struct table *t, struct buf *why)
 	return 0;
 }
 
-int table_owner(struct table *t, uid_t *owner_r)
+bool table_is_trusted(struct table *t)
 {
-	int ret = -1;
+	const struct stat *st = &t->opened;
+	bool trusted;
 
 	pthread_mutex_lock(&t->lock);
-	if ((t->type->flags & TABLE_FILE) && t->state != NULL) {
-		*owner_r = t->opened.st_uid;
-		ret = 0;
-	}
+	trusted = (t->type->flags & TABLE_FILE) && t->state != NULL &&
+	    (st->st_uid == 0 || st->st_uid == geteuid()) &&
+	    !(st->st_mode & (S_IWGRP | S_IWOTH));
 	pthread_mutex_unlock(&t->lock);
-	return ret;
+	return trusted;
 }
 
 int table_check(struct table *t, struct buf *why)

@@ -55,8 +55,9 @@ bool table_is_users(const struct table *);
 bool table_is_pattern(const struct table *);
 /* static: and fail:, which know no keys. */
 bool table_is_constant(const struct table *);
-/* Owner of the file as it was opened last. 0, or -1 without a file. */
-int table_owner(struct table *, uid_t *owner_r);
+/* Whether the file, as it was opened last, is root's or ours and nobody else
+ * may write to it. False without a file. */
+bool table_is_trusted(struct table *);
 
 /*
  * The value of a key into *value (emptied before). ASCII letters of the key

@@ -182,6 +182,10 @@ static void mistakes_have_a_line_and_a_remedy(void **state)
 		  "did you mean reject_invalid_helo_hostname?" },
 		{ "smtpd_client_restrictions = reject_rbl_client z.example, "
 		  "permit_mynetworks", "reject_rbl_client is not supported" },
+		{ "virtual_alias_maps = proxy:mysql:/etc/x.cf", "main.cf:1: "
+		  "error: virtual_alias_maps: mysql:/etc/x.cf: the table type "
+		  "mysql is not there (write" },
+		{ "relay_domains = x.example, hsah:/x", "did you mean hash:?" },
 		{ "minimal_backoff_time = 5h", "must not be above" },
 		{ "smtpd_helo_required = maybe", "want yes or no" },
 		{ "smtpd_forbid_bare_newline = off", "want one of no|" },

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include "base/clock.h"
 #include "base/sys.h"
+#include "config/config.h"
 #include "table/source.h"
 #include "table/table.h"
 #include "table/writer.h"
@@ -398,6 +399,14 @@ static void tables_without_a_file_answer(void **state)
 	}
 }
 
+static void the_configuration_checks_know_every_type(void **state)
+{
+	(void)state;
+	for (size_t i = 0; table_nth_type(i) != NULL; i++)
+		assert_true(config_is_table_type(str_of(table_nth_type(i))));
+	assert_false(config_is_table_type(STR("pgsql")));
+}
+
 static void bad_names_are_refused(void **state)
 {
 	static const char *const cases[] = { "nosuch:/x", "hash:", "hash:rel",
@@ -435,6 +444,28 @@ static void a_list_asks_in_order_and_stops_at_an_error(void **state)
 	table_list_free(&l);
 	assert_null(table_list_new(STR("static:x bogus:y"), &f->why));
 	assert_non_null(strstr(buf_cstr(&f->why), "bogus:y"));
+}
+
+static void only_files_that_nobody_else_may_write_are_trusted(void **state)
+{
+	struct fixture *f = *state;
+	struct table *t;
+	const char *why;
+	char path[200];
+
+	put_file(f, "x", "b 2\n");
+	t = open_table(f, "texthash", "x");
+	assert_finds(f, t, "b", "2");
+	assert_true(table_is_trusted(t));
+	snprintf(path, sizeof(path), "%s/x", f->dir);
+	assert_int_equal(chmod(path, 0666), 0);
+	put_file(f, "x", "b 33\n");
+	assert_int_equal(table_check(t, &f->why), 0);
+	assert_false(table_is_trusted(t));
+	table_free(&t);
+	t = table_new(STR("static:x"), &why);
+	assert_false(table_is_trusted(t));
+	table_free(&t);
 }
 
 static void networks_and_patterns_match(void **state)
@@ -559,8 +590,10 @@ int main(void)
 		T(a_table_is_changed_through_a_copy),
 		T(texthash_reads_the_source),
 		T(tables_without_a_file_answer),
+		T(the_configuration_checks_know_every_type),
 		T(bad_names_are_refused),
 		T(a_list_asks_in_order_and_stops_at_an_error),
+		T(only_files_that_nobody_else_may_write_are_trusted),
 		T(networks_and_patterns_match),
 		T(a_pattern_that_takes_too_much_is_an_error),
 		T(alias_sources_are_read),
