@@ -87,6 +87,7 @@ static void tick(void *ctx)
 		schedule_tick(q, now);
 		stock_serve(q);
 	}
+	qmgr_check_drain(q);
 	if (needs_tick(q))
 		timer_in(q->tick, TICK);
 }
@@ -102,7 +103,8 @@ static void look(void *ctx)
 	load_run(ctx);
 }
 
-/* An operator's thread left something to be done. */
+/* After each turn of the disk threads' work, and when an operator's thread
+ * left something to be done. */
 static void on_wake(void *ctx)
 {
 	struct qmgr *q = ctx;
@@ -110,12 +112,12 @@ static void on_wake(void *ctx)
 
 	if (atomic_exchange(&q->look, false))
 		load_flushed(q);
-	if (!atomic_exchange(&q->wishes, false))
-		return;
-	for (m = TAILQ_FIRST(&q->messages); m != NULL; m = next) {
-		next = TAILQ_NEXT(m, link);
-		message_heed(q, m);
-	}
+	if (atomic_exchange(&q->wishes, false))
+		for (m = TAILQ_FIRST(&q->messages); m != NULL; m = next) {
+			next = TAILQ_NEXT(m, link);
+			message_heed(q, m);
+		}
+	qmgr_check_drain(q);
 }
 
 static void take_conv(struct qmgr *q, struct conv *conv, const char *client)

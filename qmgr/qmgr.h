@@ -205,7 +205,8 @@ struct disk *disk_new(struct loop *, size_t threads,
 /* Never fails: the queue is a list of what the caller gave. */
 void disk_add(struct disk *, struct disk_work *);
 size_t disk_pending(const struct disk *);
-/* Wakes the loop from any thread: `wake` of disk_set_wake() is called. */
+/* Wakes the loop from any thread. `wake` of disk_set_wake() is called then,
+ * and whenever finished work was handed back. */
 void disk_wake(struct disk *);
 void disk_set_wake(struct disk *, void (*wake)(void *), void *ctx);
 
