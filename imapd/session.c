@@ -206,6 +206,9 @@ static enum parse_read read_line(void *ctx, size_t max, struct str *line_r)
 	case STREAM_TOO_LONG: case STREAM_FLOOD:
 		return PARSE_READ_LONG;
 	case STREAM_EOF:
+		/* Who only closed his half still listens; so does `login`,
+		 * which ends the input when everything stops. */
+		session_say(s, "* BYE End of input");
 		session_enter(s, SESSION_ENDED, "connection closed");
 		return PARSE_READ_GONE;
 	case STREAM_TIMEOUT:

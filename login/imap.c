@@ -267,6 +267,8 @@ static void next_command(struct session *s, struct arena *arena)
 		c->end = why;
 		break;
 	case IMAP_READ_CLOSED:
+		if (service_stopping())
+			break;	/* imap_run() says so */
 		client_note(c, result);
 		/* RFC 3501 5.4 */
 		if (result == STREAM_TIMEOUT)

@@ -237,11 +237,11 @@ static int ready(struct loop *loop)
 	return self.limits != NULL ? relay_start(relay_ended) : -1;
 }
 
-/* Sessions behind the relays have been told themselves; their ends end the
- * relays. */
+/* Run dry: connections behind a login stay as long as they like. */
 static bool drain(bool stopping)
 {
-	(void)stopping;
+	if (stopping)
+		relay_stop();
 	return atomic_load(&self.alive) == 0;
 }
 

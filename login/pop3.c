@@ -232,7 +232,7 @@ static void next_command(struct session *s)
 		run_command(s, line.text);
 	} else if (result == STREAM_TOO_LONG) {
 		reply_bad(s, "Command line too long");
-	} else {
+	} else if (!service_stopping()) {
 		client_note(c, result);
 		if (result == STREAM_FLOOD)
 			reply(s, "-ERR Command line too long");

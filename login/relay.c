@@ -31,6 +31,7 @@ struct waiting {
 
 struct relay {
 	TAILQ_ENTRY(relay) link;	/* arrived, or hot */
+	TAILQ_ENTRY(relay) all;
 	struct stream *client;
 	int session;
 	void *ctx;
@@ -48,7 +49,7 @@ static struct {
 	struct loop *loop;
 	void (*ended)(void *ctx, size_t left);
 	struct timer *turn;		/* runs what is hot */
-	struct relays hot;
+	struct relays hot, all;
 	atomic_size_t count;
 	int wake;
 	char chunk[CHUNK];
@@ -68,6 +69,7 @@ static void relay_end(struct relay *r)
 
 	if (r->hot)
 		TAILQ_REMOVE(&self.hot, r, link);
+	TAILQ_REMOVE(&self.all, r, all);
 	watch_free(&r->client_watch);
 	watch_free(&r->session_watch);
 	tls_try_shutdown(r->client);
@@ -139,6 +141,14 @@ static enum moved send_client(struct relay *r, const char *p, size_t n,
 	return MOVED;
 }
 
+/* The session sees the end of its input, says what it has to say and ends. */
+static void end_input(struct relay *r)
+{
+	if (!r->client_ended)
+		shutdown(r->session, SHUT_WR);
+	r->client_ended = true;
+}
+
 /* Client to session, one chunk. */
 static enum moved move_in(struct relay *r)
 {
@@ -170,9 +180,7 @@ static enum moved move_in(struct relay *r)
 	}
 	if (n < 0)
 		return OVER;
-	/* The session sees the end of input and may still answer. */
-	r->client_ended = true;
-	shutdown(r->session, SHUT_WR);
+	end_input(r);
 	return BLOCKED;
 }
 
@@ -305,15 +313,36 @@ static void on_arrival(int fd, unsigned ready, void *ctx)
 	pthread_mutex_unlock(&self.lock);
 	while ((r = TAILQ_FIRST(&arrived)) != NULL) {
 		TAILQ_REMOVE(&arrived, r, link);
+		TAILQ_INSERT_TAIL(&self.all, r, all);
 		/* TLS may hold octets that no descriptor announces. */
 		pump(r);
 	}
+	if (!service_stopping())
+		return;
+	for (struct relay *next, *at = TAILQ_FIRST(&self.all); at != NULL;
+	    at = next) {
+		next = TAILQ_NEXT(at, all);
+		end_input(at);
+		pump(at);
+	}
+}
+
+static void wake(void)
+{
+	uint64_t one = 1;
+
+	while (write(self.wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		continue;
+}
+
+void relay_stop(void)
+{
+	wake();
 }
 
 int relay_add(struct stream *client, int session, void *ctx)
 {
 	struct relay *r = calloc(1, sizeof(*r));
-	uint64_t one = 1;
 
 	if (r == NULL)
 		return -1;
@@ -326,8 +355,7 @@ int relay_add(struct stream *client, int session, void *ctx)
 	pthread_mutex_lock(&self.lock);
 	TAILQ_INSERT_TAIL(&self.arrived, r, link);
 	pthread_mutex_unlock(&self.lock);
-	while (write(self.wake, &one, sizeof(one)) < 0 && errno == EINTR)
-		continue;
+	wake();
 	return 0;
 }
 
@@ -341,6 +369,7 @@ int relay_start(void (*ended)(void *ctx, size_t left))
 {
 	self.ended = ended;
 	TAILQ_INIT(&self.hot);
+	TAILQ_INIT(&self.all);
 	TAILQ_INIT(&self.arrived);
 	self.loop = loop_new();
 	self.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

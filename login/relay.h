@@ -14,4 +14,7 @@ int relay_start(void (*ended)(void *ctx, size_t left));
  * socket pair. 0; -1: no memory, both still the caller's. */
 int relay_add(struct stream *, int session, void *ctx);
 size_t relay_count(void);
+/* The process is to end (service_stopping()): sessions see the end of their
+ * input, and what they still say goes out. */
+void relay_stop(void);
 #endif

@@ -32,7 +32,7 @@ static struct signer {
 	int fd, server_fd;
 	bool refuse;
 	unsigned asked;
-	EVP_PKEY *keys[8];
+	EVP_PKEY *keys[32];
 	size_t count;
 	uint16_t last_scheme;
 	char last_input[TLS_SIGN_INPUT_MAX];
