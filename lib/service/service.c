@@ -465,11 +465,16 @@ static void drain(bool stopping)
 			shutdown(s->fd, SHUT_RD);
 	pthread_mutex_unlock(&self.lock);
 	if (self.program->drain != NULL && (first || stopping)) {
-		bool done = self.program->drain(stopping);
-
+		/* before the call: service_done() may come from another
+		 * thread while it runs */
 		pthread_mutex_lock(&self.lock);
-		self.busy = !done;
+		self.busy = true;
 		pthread_mutex_unlock(&self.lock);
+		if (self.program->drain(stopping)) {
+			pthread_mutex_lock(&self.lock);
+			self.busy = false;
+			pthread_mutex_unlock(&self.lock);
+		}
 	}
 	end_if_done();
 }
