@@ -126,6 +126,12 @@ static void check_table(struct check *k, const char *param, struct str word,
 		word = str_from(word, 6);
 	t = table_new(word, &why);
 	if (t == NULL) {
+		ssize_t colon = str_chr(word, ':');
+
+		/* A type that is not there was told of already. */
+		if (colon > 0 && *word.p != '/' && !config_is_table_type(
+		    str_sub(word, 0, (size_t)colon)))
+			return;
 		report(k, true, param, NULL, STR_FMT ": %s", STR_ARG(word),
 		    why);
 		return;
@@ -202,19 +208,17 @@ static void check_tables(struct check *k)
 
 /* --- transports --- */
 
-static bool has_service(const struct check *k, struct str name)
+/* The service of master.cf that carries a transport, or NULL. */
+static const struct master_service *find_service(const struct check *k,
+    struct str name)
 {
 	size_t n;
 	const struct master_service *s = config_services(k->c, &n);
-	const struct master_command *c;
 
-	for (size_t i = 0; i < n; i++) {
-		c = command_find(str_of(s[i].command));
-		if (s[i].type != MASTER_INET && str_eq_c(name, s[i].name) &&
-		    c != NULL && c->program != NULL)
-			return true;
-	}
-	return false;
+	for (size_t i = 0; i < n; i++)
+		if (s[i].type != MASTER_INET && str_eq_c(name, s[i].name))
+			return &s[i];
+	return NULL;
 }
 
 static void check_transport(struct check *k, const char *param,
@@ -225,8 +229,20 @@ static void check_transport(struct check *k, const char *param,
 	ssize_t colon = str_chr(route, ':');
 	struct str name = colon < 0 ? route : str_sub(route, 0, (size_t)colon);
 
-	if (name.n == 0 || has_service(k, name))
+	const struct master_service *service = find_service(k, name);
+	const struct master_command *command;
+
+	if (name.n == 0)
 		return;
+	if (service != NULL) {
+		command = command_find(str_of(service->command));
+		if (command != NULL && command->program == NULL)
+			report(k, true, param, command->remedy, "the transport "
+			    STR_FMT " is carried by %s (line %u of master.cf), "
+			    "which is not supported", STR_ARG(name),
+			    service->command, service->line);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++)
 		if (str_eq_c(name, built_in[i]))
 			return;

@@ -564,6 +564,18 @@ static void check_order(struct config *c, const char *small, int64_t a,
 		    (long long)a, large, (long long)b);
 }
 
+/* A message that is taken and fits into no mailbox file comes back. */
+static void check_mailbox_limit(struct config *c, const char *name,
+    int64_t limit, int64_t message)
+{
+	if (limit > 0 && (message == 0 || message > limit))
+		config_problem(c, false, "main.cf", line_of(c, name)
+		    ? line_of(c, name) : line_of(c, "message_size_limit"),
+		    "raise it, or set it to 0 for no limit", "%s (%lld) is "
+		    "below message_size_limit: a large message is taken and "
+		    "comes back", name, (long long)limit);
+}
+
 static void check_together(struct config *c, const struct params *p)
 {
 	struct str names = str_of(p->myorigin);
@@ -575,14 +587,10 @@ static void check_together(struct config *c, const struct params *p)
 	check_types(c);
 	check_order(c, "minimal_backoff_time", p->minimal_backoff_time,
 	    "maximal_backoff_time", p->maximal_backoff_time);
-	check_order(c, "smtpd_soft_error_limit", p->smtpd_soft_error_limit,
-	    "smtpd_hard_error_limit", p->smtpd_hard_error_limit);
-	if (p->mailbox_size_limit > 0)
-		check_order(c, "message_size_limit", p->message_size_limit,
-		    "mailbox_size_limit", p->mailbox_size_limit);
-	if (p->virtual_mailbox_limit > 0)
-		check_order(c, "message_size_limit", p->message_size_limit,
-		    "virtual_mailbox_limit", p->virtual_mailbox_limit);
+	check_mailbox_limit(c, "mailbox_size_limit", p->mailbox_size_limit,
+	    p->message_size_limit);
+	check_mailbox_limit(c, "virtual_mailbox_limit",
+	    p->virtual_mailbox_limit, p->message_size_limit);
 	check_classes(c, "mydestination", "virtual_mailbox_domains");
 	check_classes(c, "mydestination", "virtual_alias_domains");
 	check_classes(c, "mydestination", "relay_domains");

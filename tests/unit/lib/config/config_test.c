@@ -187,6 +187,8 @@ static void mistakes_have_a_line_and_a_remedy(void **state)
 		  "mysql is not there (write" },
 		{ "relay_domains = x.example, hsah:/x", "did you mean hash:?" },
 		{ "minimal_backoff_time = 5h", "must not be above" },
+		{ "message_size_limit = 100M", "main.cf:1: warning: "
+		  "mailbox_size_limit (51200000) is below" },
 		{ "smtpd_helo_required = maybe", "want yes or no" },
 		{ "smtpd_forbid_bare_newline = off", "want one of no|" },
 		{ "myhostname = a b", "is no host name" },
