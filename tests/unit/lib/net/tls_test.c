@@ -343,7 +343,7 @@ static int last_alert;
 static void note_alert(const SSL *ssl, int where, int ret)
 {
 	(void)ssl;
-	if (where & SSL_CB_READ_ALERT)
+	if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
 		last_alert = ret & 0xff;
 }
 
@@ -565,6 +565,54 @@ static void handshakes_fail_when_nobody_signs_or_speaks(void **state)
 	free(p.pem);
 }
 
+static void floods_of_key_updates_and_renegotiation_end_it(void **state)
+{
+	struct pair p = make_pair(false, "mail.test");
+	struct tls_server *t = make_server("smtp", NULL, NULL);
+	char line[16];
+
+	(void)state;
+	add_pair(t, &p);
+	for (int flood = 0; flood < 2; flood++) {
+		struct raw r;
+		struct echo e;
+		int fd = echo_start(&e, t), n;
+
+		assert_int_equal(raw_connect(&r, fd, TLS1_3_VERSION, NULL, 0,
+		    NULL, NULL), 1);
+		/* A few are a client's right. */
+		for (n = 0; n < (flood ? 1000 : 10); n++) {
+			if (SSL_key_update(r.ssl,
+			    SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+			    SSL_do_handshake(r.ssl) != 1)
+				break;
+		}
+		n = SSL_write(r.ssl, "x\n", 2) == 2 ?
+		    SSL_read(r.ssl, line, 3) : -1;
+		assert_int_equal(n == 3, !flood);
+		raw_close(&r, fd);
+		pthread_join(e.thread, NULL);
+	}
+	{
+		struct raw r;
+		struct echo e;
+		int fd = echo_start(&e, t);
+
+		assert_int_equal(raw_connect(&r, fd, TLS1_2_VERSION, NULL, 0,
+		    NULL, NULL), 1);
+		assert_int_equal(SSL_renegotiate(r.ssl), 1);
+		/* Refused by a warning; our client gives up at it. */
+		SSL_set_info_callback(r.ssl, note_alert);
+		last_alert = 0;
+		assert_int_not_equal(SSL_do_handshake(r.ssl), 1);
+		assert_int_equal(last_alert, SSL_AD_NO_RENEGOTIATION);
+		raw_close(&r, fd);
+		pthread_join(e.thread, NULL);
+	}
+	tls_server_free(&t);
+	free(p.pem);
+}
+
 static void a_connection_can_move_into_an_event_loop(void **state)
 {
 	struct pair p = make_pair(true, "mail.test");
@@ -643,6 +691,8 @@ int main(void)
 		cmocka_unit_test(the_name_chooses_among_loaded_chains),
 		cmocka_unit_test(a_wrong_name_or_unknown_issuer_is_refused),
 		cmocka_unit_test(handshakes_fail_when_nobody_signs_or_speaks),
+		cmocka_unit_test(
+		    floods_of_key_updates_and_renegotiation_end_it),
 		cmocka_unit_test(a_connection_can_move_into_an_event_loop),
 		cmocka_unit_test(bad_chains_are_refused_with_a_reason),
 	};
