@@ -32,6 +32,7 @@ struct load {
 	int64_t until;		/* deferred that is due then */
 	bool incoming, deferred, resolve, left, left_incoming;
 	uint64_t id;		/* load_file() */
+	bool fresh;		/* no agent can have had it */
 	uint64_t *held;
 	size_t held_count, held_room;
 	int64_t next_due;
@@ -334,7 +335,7 @@ static void admit_loaded(struct load *l)
 	while ((m = TAILQ_FIRST(&l->loaded)) != NULL) {
 		TAILQ_REMOVE(&l->loaded, m, link);
 		message_admit(q, m);
-		if (q->grace == 0)
+		if (q->grace == 0 || l->fresh)
 			message_start(q, m);
 	}
 	if (l->held_count > 0 && q->held_count == 0)
@@ -443,11 +444,12 @@ static void file_done(struct disk_work *dw)
 	qmgr_check_drain(q);
 }
 
-void load_file(struct qmgr *q, uint64_t id)
+void load_file(struct qmgr *q, uint64_t id, bool fresh)
 {
 	struct load *l = load_new(q, file_run, file_done);
 
 	l->id = id;
+	l->fresh = fresh;
 	disk_add(q->disk, &l->work);
 }
 
@@ -462,7 +464,7 @@ void load_tick(struct qmgr *q, int64_t now)
 	q->held = NULL;
 	q->held_count = q->held_room = 0;
 	for (size_t i = 0; i < n; i++)
-		load_file(q, ids[i]);
+		load_file(q, ids[i], false);
 	free(ids);
 }
 
@@ -557,9 +559,8 @@ static void start_done(struct disk_work *dw)
 		log_fatal("%s: %s", l->failed, strerror(l->error));
 	q->ready = true;
 	q->incoming_left = l->left_incoming || l->left;
-	/* Agents say first what they have of these. */
-	q->grace = l->count > 0 || q->mark_count > 0
-	    ? loop_now(q->loop) + QMGR_AGENT_GRACE : 0;
+	/* Agents say first what they have of these, and of what is due. */
+	q->grace = loop_now(q->loop) + QMGR_AGENT_GRACE;
 	if (l->count > 0)
 		log_info("found %zu messages in incoming/", l->count);
 	admit_loaded(l);

@@ -340,8 +340,9 @@ void stock_serve(struct qmgr *);
 /* load.c */
 /* Takes the spool (waits for its lock), reads it; q->ready when done. */
 void load_start(struct qmgr *);
-/* A file in incoming/ that somebody let go of: message, or nothing. */
-void load_file(struct qmgr *, uint64_t id);
+/* A file in incoming/ that somebody let go of: message, or nothing. fresh:
+ * it is committed this moment, so that no agent can have it. */
+void load_file(struct qmgr *, uint64_t id, bool fresh);
 void load_tick(struct qmgr *, int64_t now);
 /* Looks at what is due, or at what did not fit into memory. */
 void load_run(struct qmgr *);

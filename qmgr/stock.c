@@ -43,7 +43,7 @@ static void close_cleanup(struct qmgr *q, struct cleanup *c)
 
 		memcpy(&id, key.p, sizeof(id));
 		registry_drop(&q->registry, id);
-		load_file(q, id);
+		load_file(q, id, false);
 	}
 	LIST_REMOVE(c, link);
 	watch_free(&c->watch);
@@ -105,7 +105,7 @@ static void made(struct disk_work *dw)
 
 		sys_close(w->fds[i]);
 		if (rc < 0)
-			load_file(q, w->ids[i]);
+			load_file(q, w->ids[i], false);
 	}
 	free(w);
 	stock_serve(q);
@@ -176,6 +176,7 @@ static void hear_commit(struct qmgr *q, struct cleanup *c,
 {
 	struct message *m;
 	uint64_t id;
+	bool ours;
 
 	if (queue_id_parse(commit->queue_id, &id) < 0) {
 		log_warn("cleanup: a commit without a queue id");
@@ -183,9 +184,11 @@ static void hear_commit(struct qmgr *q, struct cleanup *c,
 	}
 	/* A file of the qmgr before us, or too much for one message: the
 	 * file tells. */
-	if (map_take(c->files, key_of(&id)) == NULL || commit->more ||
-	    commit->rcpts.n == 0) {
-		load_file(q, id);
+	ours = map_take(c->files, key_of(&id)) != NULL;
+	if (!ours || commit->more || commit->rcpts.n == 0) {
+		if (ours)
+			registry_drop(&q->registry, id);
+		load_file(q, id, true);
 		return;
 	}
 	m = qmgr_room(q) == 0 || q->draining ? NULL : message_of(id, commit);
@@ -207,7 +210,7 @@ static void hear_return(struct qmgr *q, struct cleanup *c,
 		return;
 	if (map_take(c->files, key_of(&id)) != NULL)
 		registry_drop(&q->registry, id);
-	load_file(q, id);
+	load_file(q, id, false);
 }
 
 static void on_cleanup(int fd, unsigned ready, void *ctx)
