@@ -10,6 +10,21 @@ static void warn(struct query *q, struct str address)
 	    STR_ARG(buf_str(&q->why)));
 }
 
+/*
+ * Mail that would only be sent back is not taken: the way is `error`, or
+ * `retry` for the time being, with the reason as its next hop.
+ */
+static void refuse_route(struct resolve_reply *r)
+{
+	if (str_eq_c(r->transport, "error"))
+		r->status = LOOKUP_NO_USER;
+	else if (str_eq_c(r->transport, "retry"))
+		r->status = LOOKUP_TEMPFAIL;
+	else
+		return;
+	r->text = r->nexthop;
+}
+
 void lookup_answer_resolve(struct query *q, const struct resolve_request *m,
     struct resolve_reply *r)
 {
@@ -38,6 +53,8 @@ void lookup_answer_resolve(struct query *q, const struct resolve_request *m,
 	if (!found) {
 		r->status = LOOKUP_NO_USER;
 		r->text = str_of(lookup_unknown_text(class));
+	} else if (!r->has_alias && !m->is_sender) {
+		refuse_route(r);
 	}
 	return;
 temporary:

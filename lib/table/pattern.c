@@ -321,12 +321,18 @@ static int match_pcre(struct pattern_state *s, const struct rule *r,
 static int match_regexp(const struct rule *r, struct groups *g)
 {
 	regmatch_t at[PATTERN_GROUPS];
-	char text[TABLE_KEY_MAX + 1];
+	char *text = malloc(g->subject.n + 1);
 	int err;
 
-	if (str_to_c(g->subject, text, sizeof(text)) < 0)
-		return 0;
-	if ((err = regexec(r->regexp, text, PATTERN_GROUPS, at, 0)) != 0)
+	/* A NUL would end the subject before its end. */
+	if (text == NULL || str_to_c(g->subject, text,
+	    g->subject.n + 1) < 0) {
+		free(text);
+		return -1;
+	}
+	err = regexec(r->regexp, text, PATTERN_GROUPS, at, 0);
+	free(text);
+	if (err != 0)
 		return err == REG_NOMATCH ? 0 : -1;
 	g->count = PATTERN_GROUPS;
 	for (size_t i = 0; i < g->count; i++) {
@@ -415,8 +421,8 @@ static enum table_answer find_pattern(struct table *t, struct str key,
 		if (r->kind == RULE_ENDIF)
 			continue;
 		if ((ret = match_rule(s, r, &g)) < 0) {
-			buf_printf(value, "%s: line %u: the match took too "
-			    "much", t->spec, r->line);
+			buf_printf(value, "%s: line %u: the match cannot be "
+			    "made", t->spec, r->line);
 			return TABLE_ERROR;
 		}
 		if (r->kind == RULE_IF) {

@@ -209,15 +209,20 @@ enum table_answer table_find(struct table *t, struct str key,
 	enum table_answer answer = TABLE_ERROR;
 
 	buf_reset(value);
-	if (key.n > sizeof(folded) || key.n == 0)
+	if (key.n == 0)
 		return TABLE_NOT_FOUND;
-	for (size_t i = 0; i < key.n; i++)
-		folded[i] = t->type->flags & TABLE_KEEPS_CASE ? key.p[i]
-			: ascii_lower(key.p[i]);
+	if (!(t->type->flags & TABLE_KEEPS_CASE)) {
+		/* Nothing longer can have been put into a table. */
+		if (key.n > sizeof(folded))
+			return TABLE_NOT_FOUND;
+		for (size_t i = 0; i < key.n; i++)
+			folded[i] = ascii_lower(key.p[i]);
+		key = str_n(folded, key.n);
+	}
 	pthread_mutex_lock(&t->lock);
 	if (prepare(t, value) == 0) {
 		buf_reset(value);
-		answer = t->type->find(t, str_n(folded, key.n), value);
+		answer = t->type->find(t, key, value);
 		if (answer == TABLE_ERROR)
 			close_table(t);
 	}

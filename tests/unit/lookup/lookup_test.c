@@ -179,7 +179,7 @@ static void transport_maps_and_relayhost_change_the_way(void **state)
 	static const char *const more[] = {
 		"relayhost=[smart.example]:587",
 		"transport_maps=inline:{ far.example=smtp:, .dot.example=slow:, "
-		    "whole.example=error:no, { u@x.example = lmtp:unix:/s }, "
+		    "whole.example=error:no, wait.example=retry:later, { u@x.example = lmtp:unix:/s }, "
 		    "same.example=:, hop.example=:[h.example] }", NULL };
 	static const struct {
 		const char *address, *want;
@@ -194,7 +194,10 @@ static void transport_maps_and_relayhost_change_the_way(void **state)
 		  "smtp:[smart.example]:587" },
 		{ "x@a.b.dot.example", "ok default x@a.b.dot.example "
 		  "slow:a.b.dot.example" },
-		{ "x@whole.example", "ok default x@whole.example error:no" },
+		{ "x@whole.example", "no user default x@whole.example "
+		  "error:no" },
+		{ "x@wait.example", "temporary default x@wait.example "
+		  "retry:later" },
 		{ "u@x.example", "ok default u@x.example lmtp:unix:/s" },
 		{ "u+ext@x.example", "ok default u+ext@x.example "
 		  "lmtp:unix:/s" },
