@@ -206,6 +206,39 @@ static void check_tables(struct check *k)
 		check_lists(k, list_params[i]);
 }
 
+/* 1 found, 0 not, -1: a table of the list cannot tell. */
+static int find_in(const struct check *k, const char *param, const char *key)
+{
+	struct table_list *list;
+	struct buf value;
+	int found = -1;
+
+	buf_init(&value, TABLE_VALUE_MAX);
+	list = table_list_new(str_of(value_of(k, param)), &value);
+	if (list != NULL)
+		found = table_list_find(list, str_of(key), &value);
+	table_list_free(&list);
+	buf_fini(&value);
+	return found;
+}
+
+/* RFC 5321 4.5.1: every domain that takes mail has a postmaster. */
+static void check_postmaster(struct check *k)
+{
+	char address[300];
+
+	snprintf(address, sizeof(address), "postmaster@%s",
+	    value_of(k, "myorigin"));
+	if (*value_of(k, "mydestination") == '\0' ||
+	    find_in(k, "alias_maps", "postmaster") != 0 ||
+	    find_in(k, "virtual_alias_maps", "postmaster") != 0 ||
+	    find_in(k, "virtual_alias_maps", address) != 0 ||
+	    getpwnam("postmaster") != NULL)
+		return;
+	report(k, false, "alias_maps", "write \"postmaster: ADDRESS\" into "
+	    "aliases and run newaliases", "nobody is postmaster");
+}
+
 /* --- transports --- */
 
 /* The service of master.cf that carries a transport, or NULL. */
@@ -476,6 +509,7 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 		print_problem(&k, &p[i]);
 	if (config_value(c, "mydestination") != NULL) {
 		check_tables(&k);
+		check_postmaster(&k);
 		check_transports(&k);
 		check_keys(&k);
 		check_files(&k);
