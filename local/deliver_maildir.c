@@ -97,7 +97,8 @@ void deliver_maildir(struct delivery_job *j, struct deliver_reply *r)
 		no_room_or_other(j, r, strerror(errno));
 		return;
 	}
-	if (store_open(dir, str_of(service_params()->myhostname), true, &s,
+	/* what is missing of the Maildir is made when it is opened */
+	if (store_open(dir, str_of(service_params()->myhostname), false, &s,
 		&why) < 0 ||
 	    delivery_open(s, STR("INBOX"), &d, &why) < 0 ||
 	    copy_message(j, d, &why) < 0 || delivery_commit(&d, &why) < 0)
