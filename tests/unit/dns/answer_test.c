@@ -158,6 +158,41 @@ static void well_formed_records_are_read(void **state)
 	}
 }
 
+static void long_names_and_long_texts_have_limits(void **state)
+{
+	struct packet p;
+	struct dns_reply r;
+	unsigned char rdata[65000];
+	size_t n = 0;
+
+	(void)state;
+	/* DNS-015: a name of 300 octets */
+	for (int i = 0; i < 6; i++) {
+		rdata[n++] = 49;
+		memset(rdata + n, 'a', 49);
+		n += 49;
+	}
+	rdata[n++] = 0;
+	begin(&p, 0, 1, 0, DNS_PTR);
+	put_record(&p, "x.test", DNS_PTR, 60, rdata, n);
+	r = parse(&p, DNS_PTR);
+	assert_int_equal(r.status, DNS_NODATA);
+	assert_int_equal(r.ignored, 1);
+
+	/* DNS-011: 250 strings of 255 octets are one text */
+	n = 0;
+	for (int i = 0; i < 250; i++) {
+		rdata[n++] = 255;
+		memset(rdata + n, 0xff, 255);
+		n += 255;
+	}
+	begin(&p, 0, 1, 0, DNS_TXT);
+	put_record(&p, "x.test", DNS_TXT, 60, rdata, n);
+	r = parse(&p, DNS_TXT);
+	assert_int_equal(r.status, DNS_OK);
+	assert_int_equal(r.data.v[0].n, 250 * 255);
+}
+
 static void the_preferred_hundred_of_many_mx_remain(void **state)
 {
 	struct packet p;
@@ -320,6 +355,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed_records_are_left_out),
 		cmocka_unit_test(well_formed_records_are_read),
+		cmocka_unit_test(long_names_and_long_texts_have_limits),
 		cmocka_unit_test(the_preferred_hundred_of_many_mx_remain),
 		cmocka_unit_test(the_rcode_stands_in_the_packet),
 		cmocka_unit_test(cnames_are_followed_ten_times_and_loops_end),

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -369,6 +370,45 @@ static void a_silent_server_costs_no_more_than_the_deadline(void **state)
 	close(silent);
 }
 
+/* DNS-017: says "truncated" for ever, and has no TCP. */
+static void *answer_truncated(void *arg)
+{
+	int fd = *(int *)arg;
+	unsigned char packet[512];
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	ssize_t n;
+
+	while ((n = recvfrom(fd, packet, sizeof(packet), 0,
+		(struct sockaddr *)&from, &len)) > 12) {
+		packet[2] |= 0x82; /* QR, TC */
+		if (sendto(fd, packet, (size_t)n, 0,
+			(struct sockaddr *)&from, len) < 0)
+			break;
+	}
+	return NULL;
+}
+
+static void endless_truncation_is_a_temporary_failure(void **state)
+{
+	int udp_port, fd = bind_udp(&udp_port);
+	int64_t begin = clock_now();
+	pthread_t thread;
+	struct asked a;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, answer_truncated,
+	    &fd), 0);
+	start_resolver("", udp_port, 2 * CLOCK_SECOND, 100);
+	ask_for(&a, "a.plain.test", DNS_A, 10 * CLOCK_SECOND);
+	assert_int_equal(a.reply.status, DNS_TEMPFAIL);
+	assert_true(clock_now() - begin < 4 * CLOCK_SECOND);
+	stop_resolver();
+	shutdown(fd, SHUT_RD);
+	pthread_join(thread, NULL);
+	close(fd);
+}
+
 static void without_a_server_nobody_is_asked(void **state)
 {
 	struct asked a;
@@ -479,6 +519,7 @@ int main(void)
 		cmocka_unit_test(validation_is_off_where_servers_strip_dnssec),
 		cmocka_unit_test(
 		    a_silent_server_costs_no_more_than_the_deadline),
+		cmocka_unit_test(endless_truncation_is_a_temporary_failure),
 		cmocka_unit_test(without_a_server_nobody_is_asked),
 		cmocka_unit_test(questions_are_limited_and_can_be_cancelled),
 		cmocka_unit_test(hundreds_in_flight_are_all_answered),
