@@ -68,11 +68,11 @@ static void sweep(struct shard *s)
 }
 
 static int order(enum launch_program program, const struct user *u,
-    int *fd_r, const char **why_r)
+    bool again, int *fd_r, const char **why_r)
 {
 	struct launch_request q = {
 		.program = program, .uid = u->uid, .gid = u->gid,
-		.is_virtual = u->is_virtual,
+		.is_virtual = u->is_virtual, .again = again,
 	};
 	struct launch_reply reply = { .edge = -1 };
 	struct conv *c;
@@ -117,7 +117,7 @@ static struct process *find_or_order(struct shard *s, struct str key,
 		sweep(s);
 	if ((p = calloc(1, sizeof(*p))) == NULL)
 		return NULL;
-	if (order(program, u, &p->fd, why_r) != 0) {
+	if (order(program, u, again, &p->fd, why_r) != 0) {
 		free(p);
 		return NULL;
 	}

@@ -12,6 +12,7 @@
  * mail root by the started program itself, and descriptors.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,10 @@ struct child {
 	const char *program;
 	struct conv *control;
 	struct watch *watch;
+	int edge;		/* to give to who orders the same; -1: not */
+	uid_t uid;
+	gid_t gid;
+	struct buf key;		/* user, NUL, directory */
 };
 
 struct client {
@@ -94,6 +99,9 @@ static void forget(struct child *c)
 	self.count--;
 	watch_free(&c->watch);
 	conv_close(&c->control);
+	if (c->edge >= 0)
+		close(c->edge);
+	buf_fini(&c->key);
 	free(c);
 	if (self.draining && self.count == 0)
 		service_done();
@@ -140,6 +148,35 @@ static const char *refusal(const struct launch_request *r)
 	return NULL;
 }
 
+static void make_key(const struct launch_request *r, struct buf *key)
+{
+	buf_init(key, 8192);
+	buf_append(key, r->user);
+	buf_append_char(key, '\0');
+	buf_append(key, r->dir);
+}
+
+/* The process that serves this already, if its caller may have it again. */
+static struct child *find_child(const struct launch_request *r)
+{
+	struct child *c;
+	struct buf key;
+
+	make_key(r, &key);
+	LIST_FOREACH(c, &self.children, link)
+		if (c->edge >= 0 && c->program == programs[r->program] &&
+		    c->uid == (uid_t)r->uid && c->gid == (gid_t)r->gid &&
+		    str_eq(buf_str(&c->key), buf_str(&key)))
+			break;
+	buf_fini(&key);
+	if (c != NULL && r->again) { /* it ends: nobody gets it any more */
+		close(c->edge);
+		c->edge = -1;
+		c = NULL;
+	}
+	return c;
+}
+
 static const char *start_child(const struct launch_request *r, pid_t *pid_r,
     int *edge_r)
 {
@@ -152,14 +189,21 @@ static const char *start_child(const struct launch_request *r, pid_t *pid_r,
 		free(c);
 		return "no memory or descriptors";
 	}
+	c->edge = -1;
+	c->uid = (uid_t)r->uid;
+	c->gid = (gid_t)r->gid;
+	make_key(r, &c->key);
 	c->program = programs[r->program];
 	c->pid = spawn_program(service_exec(c->program), c->program,
 	    service_is_privileged() ? &id : NULL, &c->control);
 	if (c->pid < 0) {
+		int err = errno;
+
 		close(pair[0]);
 		close(pair[1]);
+		buf_fini(&c->key);
 		free(c);
-		return strerror(errno);
+		return strerror(err);
 	}
 	LIST_INSERT_HEAD(&self.children, c, link);
 	self.count++;
@@ -174,6 +218,7 @@ static const char *start_child(const struct launch_request *r, pid_t *pid_r,
 	close(pair[1]);
 	*pid_r = c->pid;
 	*edge_r = pair[0];
+	c->edge = fcntl(pair[0], F_DUPFD_CLOEXEC, 3);
 	return NULL;
 }
 
@@ -194,6 +239,7 @@ static void on_order(int fd, unsigned ready, void *ctx)
 	const struct msg_schema *got;
 	struct launch_request r;
 	struct client *cl = ctx;
+	struct child *running;
 	const char *why, *no;
 	pid_t pid = 0;
 	int rc;
@@ -213,8 +259,15 @@ static void on_order(int fd, unsigned ready, void *ctx)
 	case CONV_MESSAGE:
 		break;
 	}
-	if ((no = refusal(&r)) == NULL)
+	no = refusal(&r);
+	running = no == NULL ? find_child(&r) : NULL;
+	if (running != NULL) {
+		pid = running->pid;
+		reply.edge = fcntl(running->edge, F_DUPFD_CLOEXEC, 3);
+		no = reply.edge < 0 ? "no descriptors" : NULL;
+	} else if (no == NULL) {
 		no = start_child(&r, &pid, &reply.edge);
+	}
 	if (no != NULL)
 		log_warn("order for user " STR_FMT ", uid %llu: %s",
 		    STR_ARG(r.user), (unsigned long long)r.uid, no);

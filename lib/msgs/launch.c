@@ -7,6 +7,7 @@ static const struct msg_field request_fields[] = {
 	MSG_BOOL(struct launch_request, is_virtual),
 	MSG_STR(struct launch_request, user, 512),
 	MSG_STR(struct launch_request, dir, 4096),
+	MSG_BOOL(struct launch_request, again),
 };
 const struct msg_schema launch_request_schema = MSG_SCHEMA("launch_request",
     0x0701, struct launch_request, request_fields);

@@ -1,8 +1,9 @@
 /*
  * launch.h - `auth` orders a process from `launch`
  *
- * One request, one reply. The reply carries the client's end of an edge whose
- * server's end the new process holds: it serves conversations on it like any
+ * One request, one reply: there are several processes of `auth`, and one of a
+ * user, so an order for what runs already is answered with it. The reply
+ * carries the client's end of an edge whose server's end the process holds: it serves conversations on it like any
  * service (ipc/conv.h). A process that has ended makes opens on that end
  * fail with EPIPE or the conversation close without an answer: order again.
  */
@@ -18,6 +19,7 @@ struct launch_request {
 	bool is_virtual;   /* dir is below the mail root; else absolute */
 	struct str user;   /* for the log; "" for deliver */
 	struct str dir;    /* the user's mail; "" (deliver): the whole root */
+	bool again;        /* not one that runs already: it refused */
 };
 
 struct launch_reply {

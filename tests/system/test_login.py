@@ -460,6 +460,26 @@ def test_a_killed_process_is_replaced(instance, program):
     wait_until(login, 30, "a login after the kill")
 
 
+def test_a_user_has_one_process_whoever_ordered_it(new_instance):
+    inst = new_instance()
+    sessions = [inst.imap("anna", tls=bool(i % 2)) for i in range(8)]
+    first = inst.pids("imapd")
+    assert len(first) == 1
+    inst.kill("auth")
+    wait_until(lambda: len(inst.pids("auth")) == 2, 30, "another auth")
+    sessions += [inst.imap("anna") for _ in range(8)]
+    assert inst.pids("imapd") == first
+    inst.imap("bob").logout()
+    assert len(inst.pids("imapd")) == 2
+    # One that is gone is not given to anybody.
+    inst.kill("imapd")
+    inst.imap("anna").logout()
+    inst.imap("anna", tls=True).logout()
+    assert len(inst.pids("imapd")) == 1
+    for s in sessions:
+        s.shutdown()
+
+
 def test_sessions_under_tls_live_through_a_reload(new_instance):
     inst = new_instance()
     before = inst.imap("anna", tls=True)
