@@ -81,6 +81,8 @@ static int remove_locked(struct mailbox *mb, const struct victims *v,
 		    "The messages cannot be removed");
 	scan_own_begin(mb->list, &own);
 	err = unlink_all(mb, v);
+	if (err != 0)	/* files may be there that the list lacks */
+		own = (struct scan_own){ false, false };
 	scan_own_end(mb->list, &own);
 	uidlist_flush_or_keep(mb->list, UIDLIST_PLAIN);
 	uidlist_compact_if_due(mb->list);

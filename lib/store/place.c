@@ -147,6 +147,7 @@ static int place_locked(struct placing *p, const struct str *names,
 		    "The message cannot be entered in the uid list");
 	scan_own_begin(p->list, &own);
 	if ((rc = move_all(p)) < 0) {
+		own = (struct scan_own){ false, false };
 		take_back(p);
 		store_fail_errno(why_r, "The message cannot be stored");
 	}

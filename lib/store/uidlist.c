@@ -257,7 +257,9 @@ static int merge(struct uidlist *u, struct uidlist *n)
 
 		while (k < n->count && n->list[k].uid < m->uid)
 			k++;
-		if (k == n->count || n->list[k].uid != m->uid) {
+		/* It may have been removed since the new file was made. */
+		if (k == n->count || n->list[k].uid != m->uid ||
+		    n->list[k].flags & MAILBOX_GONE) {
 			u->any_gone |= !(m->flags & MAILBOX_GONE);
 			m->flags |= MAILBOX_GONE;
 			m->name_len = m->base_len = 0;

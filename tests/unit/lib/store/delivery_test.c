@@ -1,24 +1,9 @@
-#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include "fixture.h"
 #include "store/dirsync.h"
-
-static void first_name(struct fixture *f, const char *dir, char *out,
-    size_t size)
-{
-	int fd = openat(f->root, dir, O_RDONLY | O_DIRECTORY);
-	DIR *d = fdopendir(fd);
-	struct dirent *e;
-
-	out[0] = '\0';
-	while ((e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.')
-			snprintf(out, size, "%s/%s", dir, e->d_name);
-	closedir(d);
-}
 
 static void line_ends_become_lf_at_any_cut(void **state)
 {
@@ -45,7 +30,7 @@ static void line_ends_become_lf_at_any_cut(void **state)
 				assert_int_equal(delivery_write(d,
 				    str_sub(in, 0, cut)), 0);
 			assert_int_equal(delivery_commit(&d, NULL), 0);
-			first_name(f, "new", path, sizeof(path));
+			first_entry(f, "new", path, sizeof(path));
 			assert_non_null(strstr(path, rows[i].sizes));
 			fd = openat(f->root, path, O_RDONLY);
 			n = read(fd, got, sizeof(got));
@@ -71,7 +56,7 @@ static void a_large_message_is_whole(void **state)
 		    STR("0123456789012345678901234567890\r\n")), 0);
 	assert_int_equal(delivery_wire_size(d), 20000 * 33);
 	assert_int_equal(delivery_commit(&d, NULL), 0);
-	first_name(f, "new", path, sizeof(path));
+	first_entry(f, "new", path, sizeof(path));
 	assert_int_equal(fstatat(f->root, path, &st, 0), 0);
 	assert_int_equal(st.st_size, 20000 * 32);
 }
@@ -107,7 +92,7 @@ static void every_failed_step_leaves_nothing(void **state)
 				while (entries(f, "new") > 0) {
 					char path[300];
 
-					first_name(f, "new", path,
+					first_entry(f, "new", path,
 					    sizeof(path));
 					other_removes(f, path);
 				}

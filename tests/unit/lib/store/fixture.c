@@ -4,15 +4,14 @@
 #include <time.h>
 #include "fixture.h"
 
-int fixture_setup(void **state)
+static int setup_below(void **state, const char *dir)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *tmp = getenv("TMPDIR");
 
 	if (f == NULL)
 		return -1;
 	snprintf(f->path, sizeof(f->path), "%s/store-test-XXXXXX",
-	    tmp != NULL && strlen(tmp) < 200 ? tmp : "/tmp");
+	    dir != NULL && strlen(dir) < 200 ? dir : "/tmp");
 	if (mkdtemp(f->path) == NULL ||
 	    (f->root = open(f->path, O_RDONLY | O_DIRECTORY)) < 0 ||
 	    store_open(f->root, STR("host.example"), true, &f->store,
@@ -20,6 +19,17 @@ int fixture_setup(void **state)
 		return -1;
 	*state = f;
 	return 0;
+}
+
+int fixture_setup(void **state)
+{
+	return setup_below(state, getenv("TMPDIR"));
+}
+
+int fixture_setup_in_memory(void **state)
+{
+	return setup_below(state, access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+	    : getenv("TMPDIR"));
 }
 
 static int remove_it(const char *path, const struct stat *st, int type,
@@ -81,6 +91,20 @@ size_t entries(struct fixture *f, const char *dir)
 		    strcmp(e->d_name, "..") != 0;
 	closedir(d);
 	return n;
+}
+
+void first_entry(struct fixture *f, const char *dir, char *out,
+    size_t size)
+{
+	int fd = openat(f->root, dir, O_RDONLY | O_DIRECTORY);
+	DIR *d = fdopendir(fd);
+	struct dirent *e;
+
+	out[0] = '\0';
+	while ((e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.')
+			snprintf(out, size, "%s/%s", dir, e->d_name);
+	closedir(d);
 }
 
 void settle(void)

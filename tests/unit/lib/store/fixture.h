@@ -23,6 +23,8 @@ struct fixture {
 };
 
 int fixture_setup(void **state);
+/* For thousands of syncs that nobody needs. */
+int fixture_setup_in_memory(void **state);
 int fixture_teardown(void **state);
 
 /* What another program does: a path below the store's root. */
@@ -32,6 +34,8 @@ void other_removes(struct fixture *, const char *path);
 bool is_there(struct fixture *, const char *path);
 /* Entries of a directory without "." and "..". */
 size_t entries(struct fixture *, const char *dir);
+/* The path of some visible entry; "" when there is none. */
+void first_entry(struct fixture *, const char *dir, char *out, size_t size);
 /* Waits until a directory's last change is older than the clock's grain. */
 void settle(void);
 
