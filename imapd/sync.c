@@ -126,16 +126,16 @@ void session_sync(struct session *s, bool may_expunge)
 		    "deleted");
 		s->deleted_told = true;
 	}
-	if (may_expunge && mailbox_has_gone(s->mailbox))
-		mailbox_take_expunged(s->mailbox, tell_expunged, s);
+	/* RFC 3501 7.3.1. Before EXPUNGE, which counts the new ones too. */
 	count = mailbox_count(s->mailbox);
-	recent = mailbox_recent(s->mailbox);
-	/* RFC 3501 7.3.1, 7.3.2 */
 	if (count != s->shown_count)
 		session_say(s, "* %u EXISTS", count);
-	if (recent != s->shown_recent)
-		session_say(s, "* %u RECENT", recent);
 	s->shown_count = count;
+	if (may_expunge && mailbox_has_gone(s->mailbox))
+		mailbox_take_expunged(s->mailbox, tell_expunged, s);
+	recent = mailbox_recent(s->mailbox);
+	if (recent != s->shown_recent)	/* 7.3.2 */
+		session_say(s, "* %u RECENT", recent);
 	s->shown_recent = recent;
 	tell_changed(s);
 }
