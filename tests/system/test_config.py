@@ -2,6 +2,7 @@
 lookup makes of tables while the suite runs."""
 import os
 import stat
+import subprocess
 import time
 
 import pytest
@@ -221,3 +222,14 @@ def test_a_changed_table_is_picked_up_without_reload(new_instance):
     os.rename(path(instance, "away"), path(instance, "virtual"))
     wait_until(lambda: rcpt(f"nobody@{instance.domain}") == 550,
                what="the answer")
+
+
+def test_the_manual_page_is_clean_and_names_every_parameter(stopped):
+    page = stopped.command("postern", "conf", "--man")
+    assert page.returncode == 0
+    for line in stopped.command("postconf", "-dH").stdout.split():
+        assert f".It Ic {line} " in page.stdout
+    lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], text=True,
+                          input=page.stdout, stdout=subprocess.PIPE,
+                          check=False)
+    assert (lint.returncode, lint.stdout) == (0, "")
