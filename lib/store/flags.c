@@ -146,7 +146,7 @@ bool mailbox_keyword_room(const struct mailbox *mb)
 	return mb->mode != MAILBOX_READONLY && free_bit(mb->list, 0) >= 0;
 }
 
-static int make_locked(struct uidlist *u, struct str name, uint32_t keep,
+int keyword_make_locked(struct uidlist *u, struct str name, uint32_t keep,
     bool sync, const char **why_r)
 {
 	int bit;
@@ -165,12 +165,6 @@ static int make_locked(struct uidlist *u, struct str name, uint32_t keep,
 		return store_fail_errno(why_r, "The keyword cannot be kept");
 	}
 	return bit;
-}
-
-int keyword_make_locked(struct uidlist *u, struct str name, bool sync,
-    const char **why_r)
-{
-	return make_locked(u, name, 0, sync, why_r);
 }
 
 bool keyword_is_ok(struct str name)
@@ -202,7 +196,7 @@ int mailbox_keyword_make_beside(struct mailbox *mb, struct str name,
 		return store_fail(why_r, EROFS, "The mailbox is read-only");
 	if (mailbox_lock_and_scan(mb, false, why_r) < 0)
 		return -1;
-	bit = make_locked(mb->list, name, keep, true, why_r);
+	bit = keyword_make_locked(mb->list, name, keep, true, why_r);
 	uidlist_unlock(mb->list);
 	return bit;
 }

@@ -23,7 +23,7 @@ static bool goes_to_new(const struct place_item *it)
 static int map_keywords(struct placing *p, const struct str *names,
     const char **why_r)
 {
-	uint32_t used = 0;
+	uint32_t used = 0, made = 0;
 
 	for (size_t i = 0; i < p->n; i++)
 		used |= p->items[i].keywords;
@@ -32,9 +32,10 @@ static int map_keywords(struct placing *p, const struct str *names,
 
 		if (!(used >> k & 1))
 			continue;
-		bit = keyword_make_locked(p->list, names[k], false, why_r);
+		bit = keyword_make_locked(p->list, names[k], made, false,
+		    why_r);
 		if (bit >= 0)
-			p->bits[k] = 1u << bit;
+			made |= p->bits[k] = 1u << bit;
 		/* RFC 3501 6.4.7: flags SHOULD be kept; where the table is
 		 * full they cannot. */
 		else if (errno != E2BIG && errno != EINVAL)

@@ -156,10 +156,11 @@ int uidlist_flush_or_keep(struct uidlist *, unsigned how);
 void uidlist_drop(struct uidlist *);
 /*
  * The bit of a keyword, made when it is missing; synced if asked (a sync of
- * a later line does as well). -1: EINVAL, E2BIG. Locked, nothing pending.
+ * a later line does as well). Bits in `keep` are not given again, though no
+ * message has them yet. -1: EINVAL, E2BIG. Locked, nothing pending.
  */
-int keyword_make_locked(struct uidlist *, struct str name, bool sync,
-    const char **why_r);
+int keyword_make_locked(struct uidlist *, struct str name, uint32_t keep,
+    bool sync, const char **why_r);
 bool keyword_is_ok(struct str name);
 /* Writes the list anew when that is worth it. Locked. Failure is harmless. */
 void uidlist_compact_if_due(struct uidlist *);
