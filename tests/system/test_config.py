@@ -200,8 +200,11 @@ def test_newaliases_rebuilds_the_aliases(stopped):
     assert p.stdout == "x\n"
 
 
-def test_a_changed_table_is_picked_up_without_reload(new_instance):
-    instance = new_instance(users=["anna", "bob"])
+@pytest.mark.parametrize("who", ["root", "user"])
+def test_a_changed_table_is_picked_up_without_reload(new_instance, request,
+                                                     who):
+    uid = None if who == "root" else request.getfixturevalue("nobody")
+    instance = new_instance(users=["anna", "bob"], as_user=uid)
 
     def rcpt(address):
         with instance.smtp() as s:
