@@ -68,9 +68,9 @@ static enum password_result check_crypt(struct str stored,
 		free(data);
 		return PASSWORD_BUSY;
 	}
-	got = crypt_r(phrase, setting, data);
+	got = crypt_rn(phrase, setting, data, sizeof(*data));
 	give_worker();
-	/* A setting that it does not know gives "*0" or "*1". */
+	/* NULL: a setting that it does not know. */
 	if (got != NULL && got[0] != '*' && stored.n > 0 &&
 	    str_eq_secret(str_of(got), stored))
 		r = PASSWORD_RIGHT;

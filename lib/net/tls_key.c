@@ -404,12 +404,18 @@ static int provider_init(const OSSL_CORE_HANDLE *handle,
 	return 1;
 }
 
+/* For the life of the process. */
+static OSSL_PROVIDER *loaded[2];
+
 int tls_key_init(void)
 {
 	/* Loading one by name switches the automatic default off. */
-	if (OSSL_PROVIDER_load(NULL, "default") == NULL ||
-	    OSSL_PROVIDER_add_builtin(NULL, "postern", provider_init) != 1 ||
-	    OSSL_PROVIDER_load(NULL, "postern") == NULL)
+	loaded[0] = OSSL_PROVIDER_load(NULL, "default");
+	if (loaded[0] == NULL ||
+	    OSSL_PROVIDER_add_builtin(NULL, "postern", provider_init) != 1)
+		return -1;
+	loaded[1] = OSSL_PROVIDER_load(NULL, "postern");
+	if (loaded[1] == NULL)
 		return -1;
 	/* Nobody gets our key managers who did not ask for them. */
 	return EVP_set_default_properties(NULL, "?provider=default") == 1 ?
