@@ -43,8 +43,8 @@ static int add_file(struct domain_list *l, struct str path, unsigned depth,
 {
 	char *name = arena_cstr(l->arena, path);
 	struct buf text;
-	int fd = name ? sys_openat(AT_FDCWD, table_path(name), O_RDONLY | O_CLOEXEC, 0)
-		: -1, ret = -1;
+	int fd = name ? sys_openat(AT_FDCWD, table_path(name),
+	    O_RDONLY | O_CLOEXEC, 0) : -1, ret = -1;
 
 	buf_init(&text, 0);
 	if (depth >= FILES_DEEP)

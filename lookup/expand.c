@@ -4,7 +4,7 @@
 
 struct expansion {
 	struct query *q;
-	struct map *seen;	/* addresses that are in the result or in work */
+	struct map *seen;	/* addresses in the result or in work */
 	struct str *list;	/* to be done, and the result in front */
 	unsigned *depth;	/* steps from the recipient to each */
 	size_t count, limit;
@@ -145,7 +145,8 @@ static int step(struct expansion *x, size_t i, struct buf *value)
 
 	if (found <= 0)
 		return found;
-	if (x->depth[i] >= (unsigned)q->l->params->virtual_alias_recursion_limit)
+	if (x->depth[i] >=
+	    (unsigned)q->l->params->virtual_alias_recursion_limit)
 		return fail(q, "nested too deeply", old);
 	/* The table's buffer is used again by the next question. */
 	rest = arena_str(q->arena, buf_str(value));

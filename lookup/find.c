@@ -86,7 +86,8 @@ int lookup_find(struct query *q, struct table_list *tables, struct parts p,
 	*by_domain_r = false;
 	if ((found = ask(&s, join(q, p.local, p.domain), false)) != 0)
 		return found;
-	if (ext.n > 0 && (found = ask(&s, join(q, bare, p.domain), true)) != 0) {
+	if (ext.n > 0 &&
+	    (found = ask(&s, join(q, bare, p.domain), true)) != 0) {
 		*ext_r = ext;
 		return found;
 	}

@@ -30,12 +30,16 @@
 	X("postlogd", "log", COMMAND_NEEDLESS, NULL) \
 	X("anvil", "limits", COMMAND_NEEDLESS, NULL) \
 	X("tlsmgr", NULL, COMMAND_NEEDLESS, "keys and tickets do it") \
-	X("scache", NULL, COMMAND_NEEDLESS, "smtp keeps its connections itself") \
-	X("flush", NULL, COMMAND_NEEDLESS, "qmgr finds a domain's mail itself") \
+	X("scache", NULL, COMMAND_NEEDLESS, \
+	    "smtp keeps its connections itself") \
+	X("flush", NULL, COMMAND_NEEDLESS, \
+	    "qmgr finds a domain's mail itself") \
 	X("verify", NULL, COMMAND_NEEDLESS, "nothing asks for it") \
 	X("dnsblog", NULL, COMMAND_NEEDLESS, "dns does it") \
-	X("tlsproxy", NULL, COMMAND_NEEDLESS, "TLS is done where the connection is") \
-	X("postscreen", NULL, COMMAND_REFUSED, "put smtpd back into this line") \
+	X("tlsproxy", NULL, COMMAND_NEEDLESS, \
+	    "TLS is done where the connection is") \
+	X("postscreen", NULL, COMMAND_REFUSED, \
+	    "put smtpd back into this line") \
 	X("spawn", NULL, COMMAND_MISSED, \
 	    "start the program by the service manager") \
 	X("pipe", NULL, COMMAND_MISSED, \

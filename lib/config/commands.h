@@ -8,7 +8,7 @@
 enum command_absence {
 	COMMAND_NEEDLESS,	/* nothing: remedy says who does it instead */
 	COMMAND_MISSED,		/* mail for such a transport is deferred */
-	COMMAND_REFUSED,	/* mail would not come in, or come in unchecked */
+	COMMAND_REFUSED,	/* mail would not come in, or unchecked */
 };
 
 /* A command of master.cf and the program that answers for it, or NULL:

@@ -25,7 +25,7 @@ struct config_problem {
 };
 
 enum {
-	CONFIG_NO_MASTER = 1,	/* master.cf is not wanted (sendmail, postmap) */
+	CONFIG_NO_MASTER = 1,	/* master.cf is not wanted (postmap) */
 	CONFIG_NO_TRUST = 2,	/* the files' owner and mode do not matter */
 };
 

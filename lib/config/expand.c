@@ -237,8 +237,8 @@ static int expand_group(struct expansion *x, struct str s, struct buf *out)
 			return expand_name(x, name, out);
 		if (*s.p != '?' && *s.p != ':')
 			return fail(x, name.n == 0 ? "want a name after ${" :
-			    "want ? or : after a name in ${ }; what is compared "
-			    "stands in braces: ${{$a} == {b} ? {c} : {d}}");
+			    "want ? or : after a name in ${ }; what is "
+			    "compared stands in braces: ${{$a} == {b} ? {c} : {d}}");
 		if ((is_true = test_name(x, name)) < 0)
 			return -1;
 	}

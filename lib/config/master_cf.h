@@ -16,12 +16,12 @@ struct master_override {
 /* One line with its continuation lines. All strings are never NULL but
  * `host`, and live as long as the config. */
 struct master_service {
-	const char *name;	/* as written: "smtp", "[::1]:25", "10.0.0.1:465" */
+	const char *name;	/* as written: "smtp", "[::1]:25" */
 	enum master_type type;
 	bool is_private, is_unpriv, is_chroot;
 	long wakeup;		/* seconds; 0: never */
 	bool wakeup_if_used;	/* "1000?" */
-	long limit;		/* most sessions; 0: none, or MASTER_LIMIT_DEFAULT */
+	long limit;		/* most sessions; 0: none, or the default */
 	const char *command;	/* "smtpd" */
 	/* Arguments after the command, without -o and what belongs to it. */
 	const char *const *args;

@@ -274,8 +274,8 @@ static int open_pattern(struct table *t, struct buf *why)
 
 	ret = table_read_text(t, &text, why);
 	if ((t->state = s) == NULL ||
-	    (s->match = pcre2_match_data_create(PATTERN_GROUPS, NULL)) == NULL ||
-	    (s->limits = pcre2_match_context_create(NULL)) == NULL)
+	    (s->match = pcre2_match_data_create(PATTERN_GROUPS, NULL)) ==
+		NULL || (s->limits = pcre2_match_context_create(NULL)) == NULL)
 		ret = -1;
 	if (ret == 0) {
 		pcre2_set_match_limit(s->limits, PATTERN_MATCH_LIMIT);

@@ -178,8 +178,10 @@ static void transport_maps_and_relayhost_change_the_way(void **state)
 {
 	static const char *const more[] = {
 		"relayhost=[smart.example]:587",
-		"transport_maps=inline:{ far.example=smtp:, .dot.example=slow:, "
-		    "whole.example=error:no, wait.example=retry:later, { u@x.example = lmtp:unix:/s }, "
+		"transport_maps=inline:{ far.example=smtp:, "
+		    ".dot.example=slow:, whole.example=error:no, "
+		    "wait.example=retry:later, "
+		    "{ u@x.example = lmtp:unix:/s }, "
 		    "same.example=:, hop.example=:[h.example] }", NULL };
 	static const struct {
 		const char *address, *want;

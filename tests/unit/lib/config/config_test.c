@@ -274,7 +274,8 @@ static void networks_may_stand_in_a_file(void **state)
 	struct fixture *f = *state;
 	char text[200];
 
-	put(f, "mailname", "# ours\n192.0.2.0/24\n !192.0.2.7 [2001:db8::]/32\n");
+	put(f, "mailname", "# ours\n192.0.2.0/24\n"
+	    " !192.0.2.7 [2001:db8::]/32\n");
 	snprintf(text, sizeof(text), "mynetworks = 127.0.0.0/8, %s/mailname",
 	    f->dir);
 	load(f, text, NULL);
