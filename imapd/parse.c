@@ -12,6 +12,8 @@ static int read_line(struct parse *p)
 {
 	struct str line;
 
+	p->line = STR_NONE;
+	p->at = 0;
 	switch (p->source->line(p->ctx, PARSE_LINE_MAX, &line)) {
 	case PARSE_READ_OK:
 		break;
@@ -22,15 +24,14 @@ static int read_line(struct parse *p)
 		p->gone = true;
 		return parse_fail(p, "Connection is over");
 	}
-	p->at = 0;
 	p->octets += line.n;
-	p->line = STR_NONE;
-	if (p->octets > PARSE_COMMAND_MAX)
-		return parse_fail(p, "Command is too large");
-	p->line = arena_str(p->arena, line);
-	if (arena_failed(p->arena)) {
+	if (p->octets <= PARSE_COMMAND_MAX)
+		p->line = arena_str(p->arena, line);
+	if (p->octets > PARSE_COMMAND_MAX || arena_failed(p->arena)) {
+		/* A literal may be announced where the line ends. */
 		p->line = STR_NONE;
-		return parse_fail(p, "Command needs too much memory");
+		p->too_long = true;
+		return parse_fail(p, "Command is too large");
 	}
 	if (str_has_nul(p->line))
 		return parse_fail(p, "NUL is not allowed");
@@ -316,7 +317,6 @@ static int parse_literal(struct parse *p, struct str *out)
 		return parse_fail(p, "Connection is over");
 	}
 	*out = str_n(copy, (size_t)size);
-	p->line = STR_NONE;
 	if (read_line(p) < 0)
 		return -1;
 	if (str_has_nul(*out))

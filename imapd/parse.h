@@ -53,7 +53,7 @@ struct parse {
 	size_t at;		/* where in it */
 	const char *why;	/* after -1 */
 	bool gone;
-	bool too_long;		/* a line passed the limit: no way on */
+	bool too_long;		/* a line was not kept: no way on */
 	unsigned literals;
 	uint64_t octets;	/* of this command so far */
 	unsigned depth;

@@ -205,6 +205,34 @@ static void literals_of_a_command_are_counted_and_summed(void **state)
 	assert_string_equal(parse.why, "Command is too large");
 }
 
+/* What follows such a line may be a literal: it must not be read as a
+ * command. */
+static void nothing_is_read_behind_a_line_that_was_not_kept(void **state)
+{
+	static char big[2 << 20];
+	struct str out;
+	size_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < 17; i++) {
+		n += (size_t)snprintf(big + n, sizeof(big) - n,
+		    "%s{60000+}\r\n", i == 16 ? " " : "");
+		memset(big + n, 'x', 60000);
+		n += 60000;
+	}
+	memset(big + n, 'y', 40000);
+	n += 40000;
+	n += (size_t)snprintf(big + n, sizeof(big) - n,
+	    " {7+}\r\na QUIT\n\r\n");
+	assert_int_equal(start(str_n(big, n)), 0);
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(parse_string(&parse, &out), 0);
+	assert_int_equal(parse_space(&parse), 0);
+	assert_int_equal(parse_string(&parse, &out), -1);
+	assert_string_equal(parse.why, "Command is too large");
+	assert_int_equal(parse_skip(&parse), -1);
+}
+
 static void sets_are_sorted_and_merged(void **state)
 {
 	static const struct {
@@ -449,6 +477,8 @@ int main(void)
 		cmocka_unit_test(nul_is_refused_everywhere),
 		cmocka_unit_test(what_is_left_of_a_bad_command_is_dropped),
 		cmocka_unit_test(literals_of_a_command_are_counted_and_summed),
+		cmocka_unit_test(
+		    nothing_is_read_behind_a_line_that_was_not_kept),
 		cmocka_unit_test(sets_are_sorted_and_merged),
 		cmocka_unit_test(membership_follows_the_ranges),
 		cmocka_unit_test(numbers_are_bounded),
