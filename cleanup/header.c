@@ -91,7 +91,18 @@ static void note_field(const struct mail_field *f, struct header_facts *facts)
 	}
 }
 
-void header_examine(struct str fields, size_t field_max,
+/* The authserv-id is the first word of the field (RFC 8601 2.2). */
+static bool is_forged(const struct mail_field *f, struct str authserv_id)
+{
+	struct str body = f->body, id;
+
+	return authserv_id.n > 0 &&
+	    str_eq_nocase_c(f->name, "Authentication-Results") &&
+	    str_word(&body, " \t\r\n;(", &id) &&
+	    str_eq_nocase(id, authserv_id);
+}
+
+void header_examine(struct str fields, const struct header_rules *rules,
     struct header_facts *facts)
 {
 	struct mail_fields walk;
@@ -102,7 +113,8 @@ void header_examine(struct str fields, size_t field_max,
 	while (mail_fields_next(&walk, &f)) {
 		note_field(&f, facts);
 		facts->has_dropped |= is_dropped(f.name);
-		facts->has_long |= f.raw.n > field_max;
+		facts->has_long |= f.raw.n > rules->field_max;
+		facts->has_forged |= is_forged(&f, rules->authserv_id);
 	}
 }
 
@@ -122,18 +134,20 @@ static int write_cut(struct str raw, size_t max, struct buf *out)
 	    : 0;
 }
 
-int header_write(struct str fields, bool drop, size_t field_max,
+int header_write(struct str fields, const struct header_rules *rules,
     struct buf *out)
 {
+	size_t max = rules->field_max;
 	struct mail_fields walk;
 	struct mail_field f;
 
 	mail_fields_init(&walk, fields);
 	while (mail_fields_next(&walk, &f)) {
-		if (drop && is_dropped(f.name))
+		if ((rules->drop && is_dropped(f.name)) ||
+		    is_forged(&f, rules->authserv_id))
 			continue;
-		if (f.raw.n > field_max ? write_cut(f.raw, field_max, out) < 0
-					: buf_append(out, f.raw) < 0)
+		if (f.raw.n > max ? write_cut(f.raw, max, out) < 0
+				  : buf_append(out, f.raw) < 0)
 			return -1;
 	}
 	return 0;

@@ -33,19 +33,27 @@ struct header_facts {
 	bool is_resent; /* any Resent- field: those are what counts */
 	bool has_resent_date, has_resent_message_id, has_resent_from;
 	bool has_dropped;     /* Bcc:, Return-Path:, ... */
+	bool has_forged;      /* Authentication-Results: in our own name */
 	bool has_long;	      /* a field over header_size_limit */
 	struct str message_id; /* "<x@y>", a view into the fields; or empty */
 };
 
 /* fields: the section without "From " line and empty line. */
-void header_examine(struct str fields, size_t field_max,
+/* What is done to a header on its way. */
+struct header_rules {
+	bool drop;	  /* leave out Bcc:, Resent-Bcc:, Return-Path:,
+			   * Content-Length: */
+	size_t field_max; /* octets; longer fields are cut */
+	/* Leave out Authentication-Results: of this name (RFC 8601 5): only
+	 * we may write it. Empty: none. */
+	struct str authserv_id;
+};
+
+void header_examine(struct str fields, const struct header_rules *,
     struct header_facts *facts_r);
-/*
- * Appends the fields as they are stored. drop: without Bcc:, Resent-Bcc:,
- * Return-Path:, Content-Length:. Fields over field_max octets are cut, at
- * the end of a line if they have one. -1: out's limit.
- */
-int header_write(struct str fields, bool drop, size_t field_max,
+/* Appends the fields as they are stored; a field is cut at the end of a line
+ * if it has one. -1: out's limit. */
+int header_write(struct str fields, const struct header_rules *,
     struct buf *out);
 
 /* For the fields that are added. */

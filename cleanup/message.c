@@ -288,22 +288,32 @@ static void append_received(struct message *m)
 	buf_fini(&out);
 }
 
+static struct header_rules rules_of(const struct message *m)
+{
+	return (struct header_rules){
+		.drop = m->begin.flags & SUBMIT_FIX,
+		.field_max = (size_t)m->params->header_size_limit,
+		.authserv_id = str_of(m->params->myhostname),
+	};
+}
+
 static void append_fields(struct message *m, struct str fields,
     const struct header_facts *facts)
 {
-	bool drop = (m->begin.flags & SUBMIT_FIX) && facts->has_dropped;
-	size_t max = (size_t)m->params->header_size_limit;
+	struct header_rules rules = rules_of(m);
+	bool drop = rules.drop && facts->has_dropped;
 	struct buf out;
 
 	if (facts->has_long)
 		log_warn("%s: header field is longer than %zu octets, cut",
-		    m->file.text, max);
-	if (!drop && !facts->has_long) { /* as it came, without a copy */
+		    m->file.text, rules.field_max);
+	if (!drop && !facts->has_long && !facts->has_forged) {
+		/* as it came, without a copy */
 		append(m, fields);
 		return;
 	}
 	buf_init(&out, fields.n + 2);
-	if (header_write(fields, drop, max, &out) < 0)
+	if (header_write(fields, &rules, &out) < 0)
 		refuse_memory(m);
 	append(m, buf_str(&out));
 	buf_fini(&out);
@@ -318,6 +328,7 @@ static void append_missing(struct message *m, struct header_facts *facts)
 		.host = str_of(m->params->myhostname),
 		.time = m->arrival / CLOCK_SECOND,
 	};
+	struct header_rules rules = rules_of(m);
 	struct buf out;
 
 	if (!(m->begin.flags & SUBMIT_FIX))
@@ -329,7 +340,7 @@ static void append_missing(struct message *m, struct header_facts *facts)
 	if (facts->message_id.n == 0) {
 		struct header_facts made;
 
-		header_examine(buf_str(&out), SIZE_MAX, &made);
+		header_examine(buf_str(&out), &rules, &made);
 		facts->message_id = arena_str(m->arena, made.message_id);
 	}
 	append(m, buf_str(&out));
@@ -342,9 +353,10 @@ static void write_header(struct message *m, struct str content,
 {
 	struct str fields =
 	    str_sub(content, end->start, end->fields - end->start);
+	struct header_rules rules = rules_of(m);
 	struct header_facts facts;
 
-	header_examine(fields, (size_t)m->params->header_size_limit, &facts);
+	header_examine(fields, &rules, &facts);
 	/* RFC 5321 6.3 */
 	if (facts.hops > (unsigned)m->params->hopcount_limit) {
 		log_info("%s: message-id=" STR_FMT, m->file.text,

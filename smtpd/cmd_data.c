@@ -124,7 +124,7 @@ void data_finish(struct session *s)
 		log_client(s, r);
 		session_forgive(s);
 	} else {
-		s->errors++;
+		session_error(s);
 		policy_log_result(s, r);
 	}
 	session_enter(s, SESSION_READY);

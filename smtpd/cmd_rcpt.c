@@ -37,9 +37,10 @@ static bool has_room(struct session *s)
 
 	if (s->txn->nrcpts < (size_t)p->smtpd_recipient_limit)
 		return true;
+	s->was_refused = true;
 	if (s->txn->overshoot++ >=
 	    (uint64_t)p->smtpd_recipient_overshoot_limit)
-		s->errors++;
+		session_error(s);
 	session_line(s, "452 4.5.3 Error: too many recipients");
 	return false;
 }

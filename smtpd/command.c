@@ -190,7 +190,6 @@ static void run_unknown(struct session *s, struct str verb, struct str line,
 
 void command_run(struct session *s, struct str line)
 {
-	unsigned errors = s->errors;
 	struct str text = str_trim(line), verb, rest;
 	bool other;
 	size_t i;
@@ -204,12 +203,12 @@ void command_run(struct session *s, struct str line)
 	s->total[i]++;
 	if (i == UNKNOWN) {
 		run_unknown(s, verb, line, other);
-		s->errors += s->errors == errors;
 		return;
 	}
 	s->where = commands[i].verb;
+	s->was_refused = false;
 	run_known(s, &commands[i], str_trim(rest));
-	s->good[i] += s->errors == errors;
+	s->good[i] += !s->was_refused;
 }
 
 static void append_count(struct buf *out, const char *name, unsigned good,

@@ -109,6 +109,12 @@ static void slow_down(struct session *s)
 	poll(&pfd, 1, (int)p->smtpd_error_sleep_time * 1000);
 }
 
+void session_error(struct session *s)
+{
+	s->errors++;
+	s->was_refused = true;
+}
+
 void session_reply(struct session *s, const char *fmt, ...)
 {
 	va_list ap;
@@ -120,7 +126,7 @@ void session_reply(struct session *s, const char *fmt, ...)
 		vsnprintf(first, sizeof(first), fmt, ap);
 		va_end(ap);
 		if (first[0] == '4' || first[0] == '5') {
-			s->errors++;
+			session_error(s);
 			slow_down(s);
 		}
 	}

@@ -61,6 +61,7 @@ struct session {
 	/* how it behaves */
 	bool is_counted; /* by limits */
 	unsigned errors, junk, login_failures;
+	bool was_refused; /* the command that runs, for the counts */
 	uint32_t total[SESSION_COMMAND_MAX], good[SESSION_COMMAND_MAX];
 };
 
@@ -106,6 +107,8 @@ const char *session_protocol(const struct session *);
 bool session_is_lmtp(const struct session *);
 /* May a password be sent over this connection as it is? */
 bool session_may_login(const struct session *);
+/* Counts an error of the client that session_reply() does not see. */
+void session_error(struct session *);
 /* A message was taken: past errors are forgiven. */
 void session_forgive(struct session *);
 /* Handshake; then all that was said is forgotten (RFC 3207 4.2). -1: the

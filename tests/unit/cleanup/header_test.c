@@ -76,30 +76,41 @@ static void the_end_of_the_header_is_found(void **state)
 
 static void fields_are_counted_and_noticed(void **state)
 {
+	struct header_rules rules = { .field_max = 16,
+		.authserv_id = STR("mx.test") };
 	struct header_facts f;
 
 	(void)state;
 	header_examine(STR("Received: a\r\nRECEIVED : b\r\nDate: x\r\n"
-	    "Message-Id:\r\n <a@b>\r\nbcc: c\r\nResent-From: d\r\n"), 16, &f);
+	    "Message-Id:\r\n <a@b>\r\nbcc: c\r\nResent-From: d\r\n"), &rules,
+	    &f);
 	assert_int_equal(f.hops, 2);
 	assert_true(f.has_date && f.has_message_id && f.has_dropped);
 	assert_true(f.is_resent && f.has_resent_from && f.has_long);
 	assert_false(f.has_from || f.has_resent_date);
 	assert_int_equal(f.message_id.n, 5);
+	assert_false(f.has_forged);
+	header_examine(STR("Authentication-Results: MX.test; dmarc=pass\r\n"),
+	    &rules, &f);
+	assert_true(f.has_forged);
 }
 
 static void submitted_mail_loses_bcc_and_long_fields_are_cut(void **state)
 {
+	struct header_rules rules = { .drop = true, .field_max = 19,
+		.authserv_id = STR("mx.test") };
 	struct buf out;
 
 	(void)state;
 	buf_init(&out, 4096);
 	assert_int_equal(header_write(STR("Bcc: a\r\n b\r\nA: 1\r\n"
-	    "Return-Path: <x>\r\nB: 2\r\n\tfold\r\n\tfold\r\n"), true, 19,
+	    "Return-Path: <x>\r\nB: 2\r\n\tfold\r\n\tfold\r\n"
+	    "Authentication-Results:\r\n mx.test; dkim=pass\r\n"), &rules,
 	    &out), 0);
 	assert_string_equal(buf_cstr(&out), "A: 1\r\nB: 2\r\n\tfold\r\n");
 	buf_reset(&out);
-	assert_int_equal(header_write(STR("Cut: 0123456789\r\n"), false, 9,
+	rules = (struct header_rules){ .field_max = 9 };
+	assert_int_equal(header_write(STR("Cut: 0123456789\r\n"), &rules,
 	    &out), 0);
 	assert_string_equal(buf_cstr(&out), "Cut: 0123\r\n");
 	buf_fini(&out);
