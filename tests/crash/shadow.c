@@ -440,7 +440,8 @@ static int take_dir(struct shadow *s, int fd, int index)
 		struct stat st;
 		int child, k;
 
-		if (e->d_name[0] == '.')
+		if (strcmp(e->d_name, ".") == 0 ||
+		    strcmp(e->d_name, "..") == 0)
 			continue;
 		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;

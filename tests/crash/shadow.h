@@ -13,11 +13,11 @@
 #include "base/sys.h"
 
 #define SHADOW_DIRS 24
-#define SHADOW_FILES 64
-#define SHADOW_NAMES 96
-#define SHADOW_PENDING 256
+#define SHADOW_FILES 128
+#define SHADOW_NAMES 256
+#define SHADOW_PENDING 512
 #define SHADOW_POOL (2u << 20)
-#define SHADOW_NAME 32
+#define SHADOW_NAME 256
 
 struct shadow;
 
