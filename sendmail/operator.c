@@ -1,0 +1,108 @@
+/*
+ * operator.c - the queue commands, on their way to qmgr
+ *
+ * qmgr does not know who asks: this is the place that says who may.
+ */
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/log.h"
+#include "sendmail/pickup.h"
+#include "service/service.h"
+
+#define ASK_TIMEOUT (300 * CLOCK_SECOND)
+#define OPEN_TIMEOUT (30 * CLOCK_SECOND)
+
+static bool is_owner(uid_t uid)
+{
+	return uid == 0 || (!service_is_privileged() && uid == geteuid());
+}
+
+static bool may(uid_t uid, const struct msg_schema *schema,
+    const union operator_message *m)
+{
+	if (schema == &queue_list_schema)
+		return true;
+	if (schema == &queue_order_schema &&
+	    m->order.verb == QUEUE_DO_FLUSH)
+		return true;
+	return is_owner(uid);
+}
+
+static int say(struct conv *c, const struct msg_schema *schema,
+    const void *m)
+{
+	const char *why;
+
+	return conv_send(c, schema, m, clock_now() + CLIENT_TIMEOUT, &why);
+}
+
+/* The answer to an exchange that is not done, in its own form. */
+static int refuse(struct conv *c, const struct msg_schema *schema,
+    const char *text)
+{
+	struct queue_end end = { .error = str_of(text) };
+	struct queue_file file = { .fd = -1 };
+
+	return schema == &queue_show_schema
+	    ? say(c, &queue_file_schema, &file)
+	    : say(c, &queue_end_schema, &end);
+}
+
+/* Passes answers on up to the last one. 0, -1 client, -2 qmgr. */
+static int pass_answers(struct conv *c, struct conv *qmgr)
+{
+	static const struct msg_schema *const allowed[] = {
+		&queue_item_schema, &queue_changed_schema, &queue_end_schema,
+		&queue_file_schema };
+	union {
+		struct queue_item item;
+		struct queue_changed changed;
+		struct queue_end end;
+		struct queue_file file;
+	} m;
+	const struct msg_schema *got;
+	const char *why;
+
+	for (;;) {
+		int rc;
+
+		if (conv_recv(qmgr, allowed, 4, &got, &m,
+			clock_now() + ASK_TIMEOUT, &why) != CONV_MESSAGE)
+			return -2;
+		rc = say(c, got, &m);
+		msg_close_fds(got, &m);
+		if (rc < 0)
+			return -1;
+		if (got == &queue_end_schema || got == &queue_file_schema)
+			return 0;
+	}
+}
+
+int operator_serve(struct conv *c, uid_t uid, const struct msg_schema *schema,
+    const union operator_message *m)
+{
+	struct edge *edge = service_edge("qmgr");
+	struct conv *qmgr;
+	const char *why;
+	int rc;
+
+	if (!may(uid, schema, m)) {
+		log_warn("uid=%u: an order about the queue is refused",
+		    (unsigned)uid);
+		return refuse(c, schema, "only the superuser may do that");
+	}
+	qmgr = edge == NULL ? NULL : edge_open(edge,
+	    clock_now() + OPEN_TIMEOUT);
+	if (qmgr == NULL)
+		return refuse(c, schema, "the queue manager is away");
+	if (conv_send(qmgr, schema, m, clock_now() + ASK_TIMEOUT, &why) < 0)
+		rc = -2;
+	else
+		rc = pass_answers(c, qmgr);
+	if (rc == 0)
+		conv_keep(&qmgr);
+	else
+		conv_close(&qmgr);
+	return rc == -2 ? refuse(c, schema, "the queue manager went away")
+	    : rc;
+}
