@@ -25,7 +25,6 @@ struct extra {
 
 static const struct extra extras[] = {
 	{ "pickup", "pickup", NULL },
-	{ "showq", "showq", NULL },
 	{ "imap-login", NULL, "login_protocol=imap" },
 	{ "pop3-login", NULL, "login_protocol=pop3" },
 };
@@ -271,7 +270,12 @@ static void plan_internal(struct plan *plan, const struct master_service *all,
 				line = &all[i];
 		}
 		g = new_group(plan, row, row->name);
-		g->session_max = sessions_of(plan, line, g->processes);
+		/* Postfix's one pickup only looks into maildrop: the 1 that
+		 * every site has there is no limit of callers */
+		g->session_max = sessions_of(plan,
+		    line != NULL && line->limit == 1 &&
+		    strcmp(row->name, "pickup") == 0 ? NULL : line,
+		    g->processes);
 		set_pairs(plan, g, line, NULL);
 	}
 }
