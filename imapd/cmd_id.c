@@ -65,8 +65,8 @@ int cmd_id(struct session *s)
 		rc = parse_end(p);
 	if (rc == 0) {
 		if (text.n > 0)
-			log_info("user=<%s>, client: %s", s->server->user,
-			    buf_cstr(&text));
+			log_info("user=<%s>, session=<%s>, client: %s",
+			    s->server->user, s->id, buf_cstr(&text));
 		session_say(s, "* ID (\"name\" \"Postern\")");
 		session_ok(s, "ID completed");
 	}

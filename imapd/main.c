@@ -108,10 +108,11 @@ static struct session *accept_session(struct conv *c)
 		    clock_now() + ANSWER_TIMEOUT, &why);
 		return NULL;
 	}
-	s = session_new(&server, start.connection, start.tag, start.input);
+	s = session_new(&server, start.connection, start.tag, start.input,
+	    start.session_id);
 	if (s == NULL)
 		return NULL;
-	log_info("user=<" STR_FMT ">, session=<" STR_FMT ">, rip=" STR_FMT
+	log_debug("user=<" STR_FMT ">, session=<" STR_FMT ">, rip=" STR_FMT
 	    ", lip=" STR_FMT "%s", STR_ARG(start.user),
 	    STR_ARG(start.session_id), STR_ARG(start.client_addr),
 	    STR_ARG(start.local_addr), start.tls ? ", TLS" : "");

@@ -387,7 +387,7 @@ static void session_free(struct session *s)
 }
 
 struct session *session_new(const struct imapd_server *server,
-    int connection, struct str tag, struct str input)
+    int connection, struct str tag, struct str input, struct str id)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
@@ -395,6 +395,8 @@ struct session *session_new(const struct imapd_server *server,
 		sys_close(connection);
 	if (s != NULL) {
 		s->server = server;
+		if (str_to_c(id, s->id, sizeof(s->id)) < 0)
+			s->id[0] = '\0';
 		buf_init(&s->out, SESSION_OUT_MAX);
 		s->arena = arena_new(PARSE_ARENA_MAX);
 		s->parse = (struct parse){ .source = &source, .ctx = s,
@@ -435,8 +437,8 @@ void session_run(struct session *s)
 {
 	serve(s);
 	linger(s);
-	log_info("user=<%s>, disconnected: %s, in=%llu, out=%llu",
-	    s->server->user, s->ended_why,
+	log_info("user=<%s>, session=<%s>, disconnected: %s, in=%llu, out=%llu",
+	    s->server->user, s->id, s->ended_why,
 	    (unsigned long long)stream_octets_in(s->stream),
 	    (unsigned long long)stream_octets_out(s->stream));
 	session_free(s);

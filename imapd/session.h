@@ -45,6 +45,7 @@ struct session {
 	struct arena *arena;	/* of one command */
 	unsigned bad_count;
 	const char *ended_why;	/* for the log */
+	char id[65];		/* login's name for the session, for the log */
 
 	/* The command that is being answered. */
 	struct str tag;
@@ -69,7 +70,7 @@ struct session {
  * connection is closed).
  */
 struct session *session_new(const struct imapd_server *, int connection,
-    struct str tag, struct str input);
+    struct str tag, struct str input, struct str id);
 /* Serves it to its end and frees it: what happened is in the log. */
 void session_run(struct session *);
 

@@ -68,7 +68,8 @@ static void *serve(void *p)
 	struct session *s = NULL;
 
 	if (meet(fd, tag, sizeof(tag)) == 0)
-		s = session_new(&server, fd, str_of(tag), STR_NONE);
+		s = session_new(&server, fd, str_of(tag), STR_NONE,
+		    STR("test"));
 	else
 		close(fd);
 	if (s != NULL)
