@@ -68,7 +68,10 @@ bool shadow_overflowed(const struct shadow *s)
 
 static void copy_name(char to[SHADOW_NAME], const char *from)
 {
-	snprintf(to, SHADOW_NAME, "%s", from);
+	size_t n = strnlen(from, SHADOW_NAME - 1);
+
+	memcpy(to, from, n);
+	to[n] = '\0';
 }
 
 static int find_dir(const struct shadow *s, ino_t ino)
