@@ -32,8 +32,8 @@ void message_rewind(struct message *);
 int message_as_7bit(struct message *, bool yes, const char **why_r);
 /* Octets that message_next() will give. */
 uint64_t message_size(const struct message *);
-/* The next piece, a view until the next call; buf has `size` octets. 1, 0
- * at the verified end, -1: damaged or unreadable, so nothing of it may count. */
+/* The next piece, a view until the next call; buf has `size` octets. 1, 0 at
+ * the verified end, -1: damaged or unreadable, so nothing of it may count. */
 int message_next(struct message *, char *buf, size_t size,
     struct str *piece_r);
 /* Looks once whether it has octets above 127, and where; 0 or -1 as above.

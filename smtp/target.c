@@ -28,7 +28,9 @@ static uint32_t draw(void)
 {
 	uint32_t v;
 
-	return getrandom(&v, sizeof(v), 0) == sizeof(v) ? v : (uint32_t)rand();
+	while (getrandom(&v, sizeof(v), 0) != sizeof(v))
+		; /* only a signal comes between */
+	return v;
 }
 
 static const char *status_text(const struct dns_reply *r)

@@ -86,7 +86,8 @@ static void malformed_records_are_left_out(void **state)
 		{ DNS_MX, "\0\12", 2 },
 		{ DNS_MX, "\0\12\0\0", 4 },		/* octets behind */
 		{ DNS_MX, "\0\12\1a", 4 },		/* no end */
-		{ DNS_MX, "\0\12\3" "127\1" "0\1" "0\1" "1\0", 13 }, /* DNS-005 */
+		/* DNS-005 */
+		{ DNS_MX, "\0\12\3" "127\1" "0\1" "0\1" "1\0", 13 },
 		{ DNS_MX, "\0\12\11" "a.b.c.com\0", 13 }, /* a dot in a label */
 		{ DNS_MX, "\0\12\4a\nbc\3com\0", 12 },
 		{ DNS_MX, "\0\12\3-bc\3com\0", 11 },

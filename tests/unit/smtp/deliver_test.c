@@ -351,7 +351,8 @@ static void whole_conversations(void **state)
 		  "C DATA\r\nS 250 ok\nS 250 ok\nS 250 ok\nS 354 go\nD\n"
 		  "S 250 2.0.0 Ok: queued as 42\n", "r@x.test q@x.test",
 		  "r@x.test sent 2.0.0 250 2.0.0 Ok: queued as 42\n"
-		  "q@x.test sent 2.0.0 250 2.0.0 Ok: queued as 42\n", { NULL } },
+		  "q@x.test sent 2.0.0 250 2.0.0 Ok: queued as 42\n",
+		  { NULL } },
 		{ "one by one", HELLO_PLAIN
 		  "C MAIL FROM:<s@me.test>\r\nS 250 ok\n"
 		  "C RCPT TO:<r@x.test>\r\nS 250 ok\n"
@@ -423,7 +424,8 @@ static void whole_conversations(void **state)
 		  "refused to talk to me: 421 4.3.2 down DEAD\n", { NULL } },
 		{ "421 to MAIL", HELLO_PLAIN "C MAIL\nS 421 4.3.2 down\nT\n",
 		  "a@x", "a@x deferred 4.3.2 host 127.0.0.1[127.0.0.1] said: "
-		  "421 4.3.2 down (in reply to MAIL FROM command)\n", { NULL } },
+		  "421 4.3.2 down (in reply to MAIL FROM command)\n",
+		  { NULL } },
 		{ "421 to the second of three recipients", HELLO
 		  "C MAIL\nC RCPT\nC RCPT\nC RCPT\nC DATA\nS 250 ok\nS 250 ok\n"
 		  "S 421 4.3.2 down\nX\n", "a@x b@x c@x",
@@ -448,7 +450,8 @@ static void whole_conversations(void **state)
 		  "127.0.0.1[127.0.0.1] while sending end of data -- message "
 		  "may be sent more than once\n", { NULL } },
 		{ "CL-009: silent after the dot", HELLO_PLAIN
-		  "C MAIL\nS 250 ok\nC RCPT\nS 250 ok\nC DATA\nS 354 go\nD\nT\n",
+		  "C MAIL\nS 250 ok\nC RCPT\nS 250 ok\nC DATA\n"
+		  "S 354 go\nD\nT\n",
 		  "a@x", "a@x deferred 4.4.2 conversation with "
 		  "127.0.0.1[127.0.0.1] timed out while sending end of data -- "
 		  "message may be sent more than once\n", { NULL } },
@@ -485,7 +488,8 @@ static void whole_conversations(void **state)
 		  SUBMIT_8BITMIME } },
 		{ "SMTPUTF8 is needed by an address", HELLO "C QUIT\n",
 		  "\303\251@x", "\303\251@x failed 5.6.7 SMTPUTF8 is required, "
-		  "but was not offered by host 127.0.0.1[127.0.0.1]\n", { NULL } },
+		  "but was not offered by host 127.0.0.1[127.0.0.1]\n",
+		  { NULL } },
 		{ "SMTPUTF8 is needed by the header", HELLO "C QUIT\n", "a@x",
 		  "a@x failed 5.6.7 SMTPUTF8 is required, but was not offered "
 		  "by host 127.0.0.1[127.0.0.1]\n",
