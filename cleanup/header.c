@@ -1,9 +1,13 @@
 #include "base/log.h"
 #include "cleanup/header.h"
+#include "mail/address.h"
 #include "mail/compose.h"
 #include "mail/date.h"
 #include "mail/header.h"
 #include "mail/path.h"
+
+/* Addresses of one field in memory, octets; more is left as it is. */
+#define ADDRESSES_MAX (1024 * 1024)
 
 /* The octets of a "From " or ">From " line that content begins with. */
 static size_t mailbox_line(struct str content)
@@ -102,20 +106,124 @@ static bool is_forged(const struct mail_field *f, struct str authserv_id)
 	    str_eq_nocase(id, authserv_id);
 }
 
-void header_examine(struct str fields, const struct header_rules *rules,
+/* --- addresses of submitted mail that lack a domain --- */
+
+static bool holds_addresses(struct str name)
+{
+	static const char *const names[] = { "From", "Sender", "Reply-To", "To",
+		"Cc", "Bcc" };
+
+	if (str_starts_nocase(name, STR("Resent-")))
+		name = str_from(name, 7);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (str_eq_nocase_c(name, names[i]))
+			return true;
+	return false;
+}
+
+static bool lacks_origin(const struct mail_address *a,
+    const struct header_rules *rules)
+{
+	return rules->origin.n > 0 && a->domain.p == NULL && a->local.n > 0;
+}
+
+static bool lacks_dot(const struct mail_address *a,
+    const struct header_rules *rules)
+{
+	return rules->dot_domain.n > 0 && a->domain.n > 0 &&
+	    a->domain.p[0] != '[' && str_chr(a->domain, '.') < 0;
+}
+
+/*
+ * The addresses of a field, if one of them is short. What cannot be read as
+ * a list of addresses is left as it is: NULL.
+ */
+static const struct mail_address_list *short_addresses(
+    const struct mail_field *f, const struct header_rules *rules,
+    struct arena *arena, struct mail_address_list *list)
+{
+	bool any = false;
+
+	if ((rules->origin.n == 0 && rules->dot_domain.n == 0) ||
+	    !holds_addresses(f->name) ||
+	    mail_address_parse(f->body, arena, list) < 0 || list->invalid ||
+	    list->truncated)
+		return NULL;
+	for (unsigned i = 0; i < list->count; i++)
+		any |= list->items[i].kind == MAIL_ADDRESS_MAILBOX &&
+		    (lacks_origin(&list->items[i], rules) ||
+			lacks_dot(&list->items[i], rules));
+	return any ? list : NULL;
+}
+
+static void append_mailbox(const struct mail_address *a,
+    const struct header_rules *rules, struct buf *out)
+{
+	struct str domain = a->domain;
+	struct buf b;
+
+	buf_init(&b, 512);
+	if (lacks_origin(a, rules)) {
+		domain = rules->origin;
+	} else if (lacks_dot(a, rules)) {
+		buf_printf(&b, STR_FMT "." STR_FMT, STR_ARG(a->domain),
+		    STR_ARG(rules->dot_domain));
+		domain = buf_str(&b);
+	}
+	mail_address_append(out, a->name, a->local, domain);
+	buf_fini(&b);
+}
+
+/* The field anew, an address a line (RFC 5322 3.4). */
+static void write_addresses(const struct mail_field *f,
+    const struct mail_address_list *list, const struct header_rules *rules,
+    struct buf *out)
+{
+	bool comma = false;
+
+	buf_printf(out, STR_FMT ": ", STR_ARG(f->name));
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct mail_address *a = &list->items[i];
+
+		if (a->kind == MAIL_ADDRESS_GROUP_END) {
+			buf_append_c(out, ";");
+			comma = true;
+			continue;
+		}
+		if (comma)
+			buf_append_c(out, ",\r\n\t");
+		comma = a->kind != MAIL_ADDRESS_GROUP;
+		if (comma)
+			append_mailbox(a, rules, out);
+		else
+			buf_printf(out, STR_FMT ": ", STR_ARG(a->name));
+	}
+	buf_append_c(out, "\r\n");
+}
+
+int header_examine(struct str fields, const struct header_rules *rules,
     struct header_facts *facts)
 {
+	struct arena *arena = arena_new(ADDRESSES_MAX);
+	struct mail_address_list list;
 	struct mail_fields walk;
 	struct mail_field f;
 
 	memset(facts, 0, sizeof(*facts));
+	if (arena == NULL)
+		return -1;
 	mail_fields_init(&walk, fields);
 	while (mail_fields_next(&walk, &f)) {
 		note_field(&f, facts);
 		facts->has_dropped |= is_dropped(f.name);
 		facts->has_long |= f.raw.n > rules->field_max;
+		facts->has_short |= short_addresses(&f, rules, arena, &list) !=
+		    NULL;
+		arena_reset(arena);
 		facts->has_forged |= is_forged(&f, rules->authserv_id);
 	}
+	arena_free(&arena);
+	return 0;
 }
 
 /* A field's front, up to the end of a line if it has one. */
@@ -134,23 +242,43 @@ static int write_cut(struct str raw, size_t max, struct buf *out)
 	    : 0;
 }
 
+/* One field as the rules want it. */
+static int write_field(const struct mail_field *f,
+    const struct header_rules *rules, struct arena *arena, struct buf *out)
+{
+	size_t max = rules->field_max;
+	struct mail_address_list list;
+
+	if ((rules->drop && is_dropped(f->name)) ||
+	    is_forged(f, rules->authserv_id))
+		return 0;
+	if (f->raw.n > max)
+		return write_cut(f->raw, max, out);
+	if (short_addresses(f, rules, arena, &list) == NULL)
+		return buf_append(out, f->raw);
+	write_addresses(f, &list, rules, out);
+	return out->failed ? -1 : 0;
+}
+
 int header_write(struct str fields, const struct header_rules *rules,
     struct buf *out)
 {
-	size_t max = rules->field_max;
+	struct arena *arena = arena_new(ADDRESSES_MAX);
 	struct mail_fields walk;
 	struct mail_field f;
+	int rc = 0;
+
+	if (arena == NULL)
+		return -1;
 
 	mail_fields_init(&walk, fields);
 	while (mail_fields_next(&walk, &f)) {
-		if ((rules->drop && is_dropped(f.name)) ||
-		    is_forged(&f, rules->authserv_id))
-			continue;
-		if (f.raw.n > max ? write_cut(f.raw, max, out) < 0
-				  : buf_append(out, f.raw) < 0)
-			return -1;
+		if (rc == 0)
+			rc = write_field(&f, rules, arena, out);
+		arena_reset(arena);
 	}
-	return 0;
+	arena_free(&arena);
+	return rc;
 }
 
 static void add_from(const struct header_origin *o, struct buf *out)

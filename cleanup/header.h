@@ -33,6 +33,7 @@ struct header_facts {
 	bool is_resent; /* any Resent- field: those are what counts */
 	bool has_resent_date, has_resent_message_id, has_resent_from;
 	bool has_dropped;     /* Bcc:, Return-Path:, ... */
+	bool has_short; /* addresses that lack (part of) a domain */
 	bool has_forged;      /* Authentication-Results: in our own name */
 	bool has_long;	      /* a field over header_size_limit */
 	struct str message_id; /* "<x@y>", a view into the fields; or empty */
@@ -44,12 +45,16 @@ struct header_rules {
 	bool drop;	  /* leave out Bcc:, Resent-Bcc:, Return-Path:,
 			   * Content-Length: */
 	size_t field_max; /* octets; longer fields are cut */
+	/* Submitted mail: the domain of addresses without one; empty: they
+	 * stay. And what is put behind a domain without a dot. */
+	struct str origin, dot_domain;
 	/* Leave out Authentication-Results: of this name (RFC 8601 5): only
 	 * we may write it. Empty: none. */
 	struct str authserv_id;
 };
 
-void header_examine(struct str fields, const struct header_rules *,
+/* 0, or -1 without memory. */
+int header_examine(struct str fields, const struct header_rules *,
     struct header_facts *facts_r);
 /* Appends the fields as they are stored; a field is cut at the end of a line
  * if it has one. -1: out's limit. */

@@ -40,6 +40,7 @@ struct message {
 	bool has_8bit;
 	struct queue_envelope envelope;
 	struct submit_reply reply;
+	struct str message_id; /* for the log */
 };
 
 static void refuse(struct message *m, unsigned code, const char *dsn,
@@ -290,8 +291,15 @@ static void append_received(struct message *m)
 
 static struct header_rules rules_of(const struct message *m)
 {
+	const struct params *p = m->params;
+	bool fix = m->begin.flags & SUBMIT_FIX;
+
 	return (struct header_rules){
-		.drop = m->begin.flags & SUBMIT_FIX,
+		.drop = fix,
+		.origin = fix ? str_of(p->myorigin) : STR_NONE,
+		.dot_domain = fix && p->append_dot_mydomain
+		    ? str_of(p->mydomain)
+		    : STR_NONE,
 		.field_max = (size_t)m->params->header_size_limit,
 		.authserv_id = str_of(m->params->myhostname),
 	};
@@ -307,12 +315,13 @@ static void append_fields(struct message *m, struct str fields,
 	if (facts->has_long)
 		log_warn("%s: header field is longer than %zu octets, cut",
 		    m->file.text, rules.field_max);
-	if (!drop && !facts->has_long && !facts->has_forged) {
+	if (!drop && !facts->has_long && !facts->has_forged &&
+	    !facts->has_short) {
 		/* as it came, without a copy */
 		append(m, fields);
 		return;
 	}
-	buf_init(&out, fields.n + 2);
+	buf_init(&out, fields.n * 2 + OWN_FIELDS_MAX);
 	if (header_write(fields, &rules, &out) < 0)
 		refuse_memory(m);
 	append(m, buf_str(&out));
@@ -340,8 +349,9 @@ static void append_missing(struct message *m, struct header_facts *facts)
 	if (facts->message_id.n == 0) {
 		struct header_facts made;
 
-		header_examine(buf_str(&out), &rules, &made);
-		facts->message_id = arena_str(m->arena, made.message_id);
+		if (header_examine(buf_str(&out), &rules, &made) == 0)
+			facts->message_id =
+			    arena_str(m->arena, made.message_id);
 	}
 	append(m, buf_str(&out));
 	buf_fini(&out);
@@ -356,11 +366,13 @@ static void write_header(struct message *m, struct str content,
 	struct header_rules rules = rules_of(m);
 	struct header_facts facts;
 
-	header_examine(fields, &rules, &facts);
+	if (header_examine(fields, &rules, &facts) < 0) {
+		refuse_memory(m);
+		return;
+	}
+	m->message_id = arena_str(m->arena, facts.message_id);
 	/* RFC 5321 6.3 */
 	if (facts.hops > (unsigned)m->params->hopcount_limit) {
-		log_info("%s: message-id=" STR_FMT, m->file.text,
-		    STR_ARG(facts.message_id));
 		refuse(m, 554, "5.4.0", "Error: too many hops");
 		return;
 	}
@@ -368,8 +380,7 @@ static void write_header(struct message *m, struct str content,
 	append_fields(m, fields, &facts);
 	append_missing(m, &facts);
 	append(m, STR("\r\n"));
-	log_info("%s: message-id=" STR_FMT, m->file.text,
-	    STR_ARG(facts.message_id));
+	m->message_id = arena_str(m->arena, facts.message_id);
 }
 
 /* Content until the header's end is seen; then the rest is body. */
@@ -554,7 +565,11 @@ void message_announce(struct message *m)
 		.envid = m->begin.envid,
 	};
 
-	if (m->state != DONE || m->reply.code != 250 || !m->has_file)
+	if (m->state != DONE || !m->has_file)
+		return;
+	log_info("%s: message-id=" STR_FMT, m->file.text,
+	    STR_ARG(m->message_id));
+	if (m->reply.code != 250)
 		return;
 	c.more = !fits(m) || fill_rcpts(m, &c) < 0;
 	if (c.more)

@@ -33,6 +33,7 @@ void message_rcpts(struct message *, const struct submit_rcpts *);
 void message_content(struct message *, struct str, bool last);
 /* The answer, once there is one; its strings live as long as the message. */
 const struct submit_reply *message_reply(const struct message *);
-/* Tells qmgr of a commit, after the client was answered. */
+/* Logs the message and tells qmgr of a commit, after the client was
+ * answered. */
 void message_announce(struct message *);
 #endif

@@ -120,6 +120,9 @@ void data_finish(struct session *s)
 	}
 	r = txn_finish(s);
 	reply(s, r);
+	/* The client hears before the log does, unless more is to be said. */
+	if (stream_buffered(s->stream) == 0)
+		stream_flush(s->stream);
 	if (r->code == 250) {
 		log_client(s, r);
 		session_forgive(s);

@@ -149,13 +149,20 @@ void policy_ask_sender(struct session *s, struct txn *t)
 	struct conv *conv;
 	const char *why;
 
-	if (!s->smtpd->asks_sender || t->sender.text.n == 0 || s->is_stdio)
+	if (t->sender.text.n == 0 ||
+	    (t->sender.domain.n > 0 && (!s->smtpd->asks_sender || s->is_stdio)))
 		return;
 	t->sender.class = ACCESS_CLASS_TEMPFAIL;
 	if (service_ask("lookup", &resolve_request_schema, &q,
 		&resolve_reply_schema, &r, TIMEOUT_LOOKUP, &conv, &why) < 0)
 		return;
 	policy_classify(s, &r, &t->sender);
+	if (t->sender.domain.n == 0 && r.status == LOOKUP_OK) {
+		struct str local;
+
+		t->sender.text = arena_str(t->arena, r.address);
+		mail_path_split(t->sender.text, &local, &t->sender.domain);
+	}
 	conv_keep(&conv);
 }
 

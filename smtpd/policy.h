@@ -11,7 +11,8 @@ bool policy_permits(struct session *, enum access_stage,
 /* What lookup said of an address, for the lists. */
 void policy_classify(const struct session *, const struct resolve_reply *,
     struct access_address *);
-/* Asks lookup of the sender if a list or a parameter wants to know. */
+/* Asks lookup of the sender if a list or a parameter wants to know its
+ * class, or if it lacks a domain, which it gets. */
 void policy_ask_sender(struct session *, struct txn *);
 /* "NOQUEUE: reject: RCPT from x[y]: 550 ...; from=<> to=<> proto= helo=<>",
  * the form that log readers know. rcpt.p may be NULL. */

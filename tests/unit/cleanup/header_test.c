@@ -116,6 +116,37 @@ static void submitted_mail_loses_bcc_and_long_fields_are_cut(void **state)
 	buf_fini(&out);
 }
 
+static void short_addresses_get_a_domain(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} rows[] = {
+		{ "From: root (Cron Daemon)\r\n",
+		    "From: Cron Daemon <root@o.test>\r\n" },
+		{ "To: a@b, \"c d\" <e>, f@g.test\r\n",
+		    "To: a@b.d.test,\r\n\tc d <e@o.test>,\r\n"
+		    "\tf@g.test\r\n" },
+		{ "Cc: us: a, b@c.test;\r\n",
+		    "Cc: us: a@o.test,\r\n\tb@c.test;\r\n" },
+		{ "From:  x@y.test (as it is)\r\n",
+		    "From:  x@y.test (as it is)\r\n" },
+		{ "Subject: root\r\n", "Subject: root\r\n" },
+	};
+	struct header_rules rules = { .field_max = 1000,
+		.origin = STR("o.test"), .dot_domain = STR("d.test") };
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 4096);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		buf_reset(&out);
+		assert_int_equal(header_write(str_of(rows[i].in), &rules,
+		    &out), 0);
+		assert_string_equal(buf_cstr(&out), rows[i].out);
+	}
+	buf_fini(&out);
+}
+
 static void missing_fields_are_made(void **state)
 {
 	struct header_origin o = { .sender = STR("a b@x.test"),
@@ -145,6 +176,7 @@ int main(void)
 		cmocka_unit_test(fields_are_counted_and_noticed),
 		cmocka_unit_test(
 		    submitted_mail_loses_bcc_and_long_fields_are_cut),
+		cmocka_unit_test(short_addresses_get_a_domain),
 		cmocka_unit_test(missing_fields_are_made),
 	};
 
