@@ -61,6 +61,11 @@ static int ask_deliver(const struct user *u, struct agent_task *t, size_t i,
 	return 0;
 }
 
+/* The user's process may have ended this moment, or been killed: a new one is
+ * there in milliseconds, and a deferral would cost minutes. */
+static const useconds_t pauses[] = { 0, 0, 20000, 100000, 500000, 900000 };
+#define ATTEMPTS (sizeof(pauses) / sizeof(pauses[0]))
+
 static void deliver_one(struct agent_task *t, size_t i)
 {
 	struct agent_outcome out = { .status = AGENT_DEFERRED,
@@ -69,9 +74,10 @@ static void deliver_one(struct agent_task *t, size_t i)
 	char dsn[16] = "4.3.0";
 	struct user u;
 
-	for (int attempt = 0; attempt < 2; attempt++) {
+	for (size_t attempt = 0; attempt < ATTEMPTS; attempt++) {
 		int rc;
 
+		usleep(pauses[attempt]);
 		switch (users_find(t->job.rcpts.v[i], attempt > 0, t->arena,
 			&u, &why)) {
 		case USERS_UNKNOWN:
