@@ -30,7 +30,7 @@ static int build(int tmp, const char *name)
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
 	if (mark >= 0) {
 		sys_close(mark);
-		rc = maildir_make_dirs(dir);
+		rc = maildir_make_dirs(dir, true);
 	}
 	sys_close(dir);
 	return rc;

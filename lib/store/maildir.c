@@ -50,10 +50,14 @@ static int open_dir(int at, const char *name)
 	return sys_open_beneath(at, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
-int maildir_make_dirs(int dir)
+int maildir_make_dirs(int dir, bool anew)
 {
 	bool made = false;
+	struct stat st;
 
+	/* The last one is there: so are the others, or maildir_open() sees. */
+	if (!anew && fstatat(dir, subdirs[2], &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
 	for (size_t i = 0; i < 3; i++) {
 		if (sys_mkdirat(dir, subdirs[i], 0700) == 0)
 			made = true;
@@ -88,7 +92,7 @@ int maildir_open(const struct store *s, const struct mbname *name,
 		/* Another program left it half made. */
 		maildir_close(md);
 		if ((md->dir = open_dir(s->root, name->dir)) >= 0 &&
-		    maildir_make_dirs(md->dir) == 0 && open_subdirs(md) == 0)
+		    maildir_make_dirs(md->dir, true) == 0 && open_subdirs(md) == 0)
 			return 0;
 	}
 	store_fail_errno(why_r, "The mailbox cannot be opened");

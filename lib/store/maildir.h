@@ -36,8 +36,9 @@ struct maildir {
 int maildir_open(const struct store *, const struct mbname *,
     struct maildir *, const char **why_r);
 void maildir_close(struct maildir *);
-/* Makes tmp/ new/ cur/ below dir where missing; syncs dir if it made any. */
-int maildir_make_dirs(int dir);
+/* Makes tmp/ new/ cur/ below dir where missing; syncs dir if it made any.
+ * anew: looks for each, else only whether cur/ is there. */
+int maildir_make_dirs(int dir, bool anew);
 /* Removes what was left in tmp/ 36 hours ago. */
 void maildir_clean_tmp(const struct maildir *);
 /* Empties and removes the directory `name` below parent, two levels deep. */

@@ -34,7 +34,7 @@ int store_open(int rootfd, struct str host, bool create,
 		return store_fail_errno(why_r, "");
 	set_host(s, host);
 	s->root = fcntl(rootfd, F_DUPFD_CLOEXEC, 3);
-	if (s->root < 0 || (create && maildir_make_dirs(s->root) < 0)) {
+	if (s->root < 0 || (create && maildir_make_dirs(s->root, false) < 0)) {
 		store_fail_errno(why_r, "The mail directory is not available");
 		store_close(&s);
 		return -1;
