@@ -33,7 +33,9 @@
 /* login must take the answer within. */
 #define ANSWER_TIMEOUT (10 * CLOCK_SECOND)
 
-static struct imapd_server server;
+static struct session_list session_list = {
+	.lock = PTHREAD_MUTEX_INITIALIZER };
+static struct imapd_server server = { .sessions = &session_list };
 static struct timer *linger;
 static atomic_uint sessions;
 static _Atomic int64_t idle_since;
@@ -140,10 +142,7 @@ static void converse(struct conv *c, const char *client)
 
 static bool drain(bool stopping)
 {
-	uint64_t one = 1;
-
-	/* Every session finds it readable when it waits next. */
-	if (stopping && write(server.stop_fd, &one, sizeof(one)) < 0)
+	if (stopping && session_stop_all(&server) < 0)
 		log_warn("cannot tell the sessions: %s", strerror(errno));
 	return true;
 }

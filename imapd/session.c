@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/sys.h"
 #include "imapd/commands.h"
@@ -182,11 +183,12 @@ enum session_wait session_wait(struct session *s, int fd, int64_t deadline)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* The client's word counts before a stop. */
-		if (n < 0 || fds[0].revents != 0)
-			return SESSION_INPUT;
+		/* A stop ends the input too: it would look like a client
+		 * that went away. */
 		if (fds[1].revents != 0)
 			return SESSION_STOP;
+		if (n < 0 || fds[0].revents != 0)
+			return SESSION_INPUT;
 		if (fds[2].revents != 0)
 			return SESSION_CHANGE;
 		if (n == 0 && clock_now() >= deadline)
@@ -377,8 +379,47 @@ static void greet(struct session *s, struct str tag)
 	session_write_out(s);
 }
 
+static void enlist(struct session *s)
+{
+	struct session_list *list = s->server->sessions;
+
+	pthread_mutex_lock(&list->lock);
+	s->next = list->first;
+	s->back = &list->first;
+	if (s->next != NULL)
+		s->next->back = &s->next;
+	list->first = s;
+	pthread_mutex_unlock(&list->lock);
+}
+
+static void delist(struct session *s)
+{
+	if (s->back == NULL)
+		return;
+	pthread_mutex_lock(&s->server->sessions->lock);
+	*s->back = s->next;
+	if (s->next != NULL)
+		s->next->back = s->back;
+	pthread_mutex_unlock(&s->server->sessions->lock);
+}
+
+int session_stop_all(const struct imapd_server *server)
+{
+	uint64_t one = 1;
+	struct session *s;
+
+	if (write(server->stop_fd, &one, sizeof(one)) < 0)
+		return -1;
+	pthread_mutex_lock(&server->sessions->lock);
+	for (s = server->sessions->first; s != NULL; s = s->next)
+		shutdown(stream_fd(s->stream), SHUT_RD);
+	pthread_mutex_unlock(&server->sessions->lock);
+	return 0;
+}
+
 static void session_free(struct session *s)
 {
+	delist(s);
 	session_unselect(s);
 	stream_free(&s->stream);
 	arena_free(&s->arena);
@@ -406,6 +447,7 @@ struct session *session_new(const struct imapd_server *server,
 			stream_set_timeout(s->stream, COMMAND_TIMEOUT,
 			    WRITE_TIMEOUT);
 			stream_set_discard_max(s->stream, PARSE_SKIP_MAX);
+			enlist(s);
 			greet(s, tag);
 			return s;
 		}

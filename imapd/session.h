@@ -14,7 +14,7 @@
  */
 #ifndef IMAPD_SESSION_H
 #define IMAPD_SESSION_H
-#include <stdatomic.h>
+#include <pthread.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "imapd/parse.h"
@@ -25,13 +25,22 @@
 #define SESSION_BAD_MAX 20	/* refused commands in a row, then BYE */
 #define SESSION_OUT_MAX (16 << 20)	/* octets of one response line */
 
-/* What the sessions of this process share; constant but for `stopping`. */
+struct session;
+
+/* All sessions of the process, for who stops them. */
+struct session_list {
+	pthread_mutex_t lock;
+	struct session *first;
+};
+
+/* What the sessions of this process share; constant after start. */
 struct imapd_server {
 	struct store *store;
 	const char *user;		/* for the log */
 	int64_t idle_timeout;		/* microseconds */
 	uint64_t append_limit;		/* octets; 0: none */
-	int stop_fd;			/* readable for ever: drain */
+	int stop_fd;			/* eventfd, readable once stopped */
+	struct session_list *sessions;
 };
 
 enum session_state { SESSION_AUTHENTICATED, SESSION_SELECTED, SESSION_ENDED,
@@ -39,6 +48,7 @@ enum session_state { SESSION_AUTHENTICATED, SESSION_SELECTED, SESSION_ENDED,
 
 struct session {
 	const struct imapd_server *server;
+	struct session *next, **back;	/* in server->sessions */
 	struct stream *stream;
 	enum session_state state;
 	struct parse parse;
@@ -73,6 +83,9 @@ struct session *session_new(const struct imapd_server *, int connection,
     struct str tag, struct str input, struct str id);
 /* Serves it to its end and frees it: what happened is in the log. */
 void session_run(struct session *);
+/* Ends all: with BYE where one waits for a command; one in the middle of a
+ * command finds the end of its input. Any thread. 0 or -1 with errno. */
+int session_stop_all(const struct imapd_server *);
 
 /* The only function that sets the state. */
 void session_enter(struct session *, enum session_state, const char *why);

@@ -922,11 +922,16 @@ def test_silence_ends_the_session(tmp_path):
 def test_a_drain_says_bye_to_everybody(tmp_path):
     server = BareServer(PORT + 2, str(tmp_path / "mail"))
     try:
-        with server.talk() as idle, server.talk() as waiting:
+        with (server.talk() as idle, server.talk() as waiting,
+              server.talk() as busy):
             idle.ok("SELECT INBOX")
             idle.send("i IDLE\r\n")
             assert idle.response().startswith("+")
+            busy.send("a APPEND INBOX {1000}\r\n")
+            assert busy.response().startswith("+")
+            busy.send("half")
             server.drain()
+            assert busy.rest() == ""
             for t in (idle, waiting):
                 assert t.response().startswith("* BYE ")
                 with pytest.raises(Gone):

@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -31,7 +32,10 @@
 #define STACK (192 * 1024)
 #endif
 
-static struct imapd_server server = { .user = "test@example.test" };
+static struct session_list session_list = {
+	.lock = PTHREAD_MUTEX_INITIALIZER };
+static struct imapd_server server = { .user = "test@example.test",
+	.sessions = &session_list };
 static atomic_uint running;
 
 /* Reads octet by octet up to "TAG LOGIN ...": only that belongs to us. */
@@ -127,7 +131,6 @@ static void accept_all(int listener)
 int main(int argc, char **argv)
 {
 	const char *why = NULL;
-	uint64_t one = 1;
 	int root;
 
 	if (argc < 3)
@@ -147,7 +150,7 @@ int main(int argc, char **argv)
 	server.append_limit = argc > 4 ? (uint64_t)atol(argv[4]) : 52428800;
 	server.stop_fd = eventfd(0, EFD_CLOEXEC);
 	accept_all(listen_on(atoi(argv[1])));
-	if (write(server.stop_fd, &one, sizeof(one)) < 0)
+	if (session_stop_all(&server) < 0)
 		return 1;
 	while (atomic_load(&running) > 0)
 		usleep(10000);
