@@ -515,7 +515,8 @@ static void drop_old_marks(struct load *l)
 	queue_spool_scan(&q->spool, QUEUE_DEFERRED, INT64_MAX, see_name, l);
 	queue_spool_scan(&q->spool, QUEUE_HOLD, 0, see_name, l);
 	queue_spool_scan(&q->spool, QUEUE_CORRUPT, 0, see_name, l);
-	qsort(l->seen, l->seen_count, sizeof(*l->seen), compare_ids);
+	if (l->seen_count > 0)
+		qsort(l->seen, l->seen_count, sizeof(*l->seen), compare_ids);
 	for (size_t i = 0; i < q->mark_count; i++)
 		if (bsearch(&q->marks[i].id, l->seen, l->seen_count,
 		    sizeof(*l->seen), compare_ids) == NULL)
@@ -539,7 +540,9 @@ static void start_run(struct disk_work *dw)
 	if (q->done == NULL)
 		goto fail;
 	queue_done_read(q->done, take_mark, q);
-	qsort(q->marks, q->mark_count, sizeof(*q->marks), compare_marks);
+	if (q->mark_count > 0)
+		qsort(q->marks, q->mark_count, sizeof(*q->marks),
+		    compare_marks);
 	l->failed = "cannot read incoming/";
 	if (load_incoming(l) < 0)
 		goto fail;
