@@ -14,6 +14,9 @@ SBINDIR ?= $(PREFIX)/sbin
 LIBEXECDIR ?= $(PREFIX)/libexec/postern
 SYSCONFDIR ?= /etc/postern
 MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 PKG_CONFIG ?= pkg-config
 PYTHON  ?= /usr/bin/python3
 
@@ -104,9 +107,18 @@ lint:
 # --- install ---
 
 USER_PROGRAMS := postern sendmail
+SHARED_DIRS := $(BINDIR) $(SBINDIR) $(LIBEXECDIR) $(SYSCONFDIR) $(UNITDIR) \
+	$(SYSUSERSDIR) $(TMPFILESDIR)
+SUBST = sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@SYSCONFDIR@|$(SYSCONFDIR)|g'
+
+# Files that the operator changes are not overwritten.
+define INSTALL_CONF
+	test -e $(DESTDIR)$(2) || install -m $(3) conf/$(1) $(DESTDIR)$(2)
+
+endef
+
 install: all
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SBINDIR) \
-	    $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(MANDIR)
+	install -d $(SHARED_DIRS:%=$(DESTDIR)%)
 	for p in $(filter-out $(USER_PROGRAMS),$(PROGRAMS)); do \
 	    install -m 755 $(B)/bin/$$p $(DESTDIR)$(LIBEXECDIR)/$$p || exit 1; \
 	done
@@ -115,10 +127,21 @@ install: all
 	for n in $(POSTERN_NAMES); do \
 	    ln -sf postern $(DESTDIR)$(BINDIR)/$$n || exit 1; done
 	for m in $(MAN_PAGES); do s=$${m##*.}; \
-	    install -d $(DESTDIR)$(MANDIR)/man$$s && \
-	    install -m 644 $$m $(DESTDIR)$(MANDIR)/man$$s/ || exit 1; done
+	    d=$(DESTDIR)$(MANDIR)/man$$s; install -d $$d && \
+	    if test -h $$m; then cp -P $$m $$d/; \
+	    else install -m 644 $$m $$d/; fi || exit 1; done
 	install -d $(DESTDIR)$(MANDIR)/man5
 	$(B)/bin/postern conf --man > $(DESTDIR)$(MANDIR)/man5/main.cf.5
+	chmod 644 $(DESTDIR)$(MANDIR)/man5/main.cf.5
+	$(call INSTALL_CONF,main.cf,$(SYSCONFDIR)/main.cf,644)
+	$(call INSTALL_CONF,master.cf,$(SYSCONFDIR)/master.cf,644)
+	$(call INSTALL_CONF,users,$(SYSCONFDIR)/users,640)
+	$(call INSTALL_CONF,aliases,/etc/aliases,644)
+	$(SUBST) conf/postern.service.in > $(DESTDIR)$(UNITDIR)/postern.service
+	$(SUBST) conf/tmpfiles.conf > $(DESTDIR)$(TMPFILESDIR)/postern.conf
+	install -m 644 conf/sysusers.conf $(DESTDIR)$(SYSUSERSDIR)/postern.conf
+	chmod 644 $(DESTDIR)$(UNITDIR)/postern.service \
+	    $(DESTDIR)$(TMPFILESDIR)/postern.conf
 
 clean:
 	rm -rf $(B)

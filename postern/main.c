@@ -40,16 +40,24 @@ void complain(const char *fmt, ...)
 
 int find_program(const char *name, char *path, size_t size)
 {
+	/* as built, and as installed, wherever the tree was put */
+	static const char *const beside[] = { "", "/../libexec/postern",
+		"/../sbin" };
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *dir;
 	int fd;
 
 	if (n > 0) {
 		self[n] = '\0';
-		snprintf(path, size, "%s/%s", dirname(self), name);
-		fd = open(path, O_PATH | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
+		dir = dirname(self);
+		for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]);
+		    i++) {
+			snprintf(path, size, "%s%s/%s", dir, beside[i], name);
+			fd = open(path, O_PATH | O_CLOEXEC);
+			if (fd >= 0)
+				return fd;
+		}
 	}
 	snprintf(path, size, "%s/%s", POSTERN_LIBEXECDIR, name);
 	fd = open(path, O_PATH | O_CLOEXEC);
