@@ -394,10 +394,9 @@ static void enlist(struct session *s)
 
 static void delist(struct session *s)
 {
-	if (s->back == NULL)
-		return;
 	pthread_mutex_lock(&s->server->sessions->lock);
-	*s->back = s->next;
+	if (s->back != NULL)
+		*s->back = s->next;
 	if (s->next != NULL)
 		s->next->back = s->back;
 	pthread_mutex_unlock(&s->server->sessions->lock);
