@@ -1,7 +1,7 @@
 PROGRAMS += postern
 # cmd_*.c: one verb a file; commands.def lists them for main.c.
 postern_SRCS := $(sort $(wildcard postern/*.c))
-postern_LIBS := table service msgs config ipc base
+postern_LIBS := queue mail table service msgs config ipc net base
 postern_LDLIBS := -lcrypto -lcrypt
 
 # Names that scripts know are the same binary.

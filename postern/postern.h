@@ -27,6 +27,7 @@ struct command {
 extern const struct command command_init, command_start, command_stop,
     command_reload, command_status, command_check, command_conf, command_map,
     command_alias, command_newaliases, command_queue, command_mailq,
+    command_postqueue,
     command_postsuper, command_postcat, command_user;
 
 /* "program: text" to standard error. */
