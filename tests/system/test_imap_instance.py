@@ -133,4 +133,4 @@ def test_stop_says_bye(new_instance):
     began = time.monotonic()
     assert instance.stop().returncode == 0
     assert t.response().startswith("* BYE ")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
