@@ -8,7 +8,7 @@
 void session_capabilities(const struct session *s, struct buf *out)
 {
 	buf_append_c(out, "IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE "
-	    "UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH "
+	    "UIDPLUS UNSELECT MOVE CHILDREN SPECIAL-USE ESEARCH WITHIN "
 	    "LIST-EXTENDED LIST-STATUS");
 	if (s->server->append_limit != 0)
 		buf_printf(out, " APPENDLIMIT=%llu",

@@ -120,6 +120,10 @@ static int parse_argument(struct session *s, struct search *q,
 	case NUMBER:
 		if (parse_number(p, UINT32_MAX, &number) < 0)
 			return -1;
+		/* RFC 5032 section 3: an interval is a nz-number. */
+		if (number == 0 && (key->kind == KEY_OLDER ||
+		    key->kind == KEY_YOUNGER))
+			return parse_fail(p, "An interval cannot be zero");
 		key->number = (int64_t)number;
 		return 0;
 	case KEYWORD:
