@@ -23,15 +23,15 @@ struct command {
 	unsigned states;	/* IN() bits */
 	unsigned flags;
 	command_fn *run;
-	const char *rfc;
+	const char *rfc;	/* for the reader */
 };
 
 /* NULL: no such verb. */
 const struct command *command_find(struct str verb);
 const struct command *command_find_uid(struct str verb);
 
-command_fn cmd_append, cmd_authenticated, cmd_capability, cmd_check, cmd_close,
-    cmd_copy, cmd_create, cmd_delete, cmd_enable, cmd_examine, cmd_expunge,
+command_fn cmd_append, cmd_capability, cmd_check, cmd_close, cmd_copy,
+    cmd_create, cmd_delete, cmd_enable, cmd_examine, cmd_expunge,
     cmd_fetch, cmd_id, cmd_idle, cmd_list, cmd_login, cmd_logout, cmd_lsub,
     cmd_move, cmd_namespace, cmd_noop, cmd_rename, cmd_search, cmd_select,
     cmd_status, cmd_store, cmd_subscribe, cmd_uid, cmd_unselect,

@@ -843,7 +843,8 @@ def test_searches_are_refused_cleanly(searched):
     assert a.status == "NO" and a.text.startswith("[BADCHARSET (")
     for bad in ("", " ", " NONSENSE", " SUBJECT", " OR SEEN", " NOT",
                 " (SEEN", " SEEN)", " ()", " BEFORE 1-Foo-1994",
-                " LARGER x", " LARGER 4294967296", " OLDER 0", " UID", " HEADER x",
+                " LARGER x", " LARGER 4294967296", " OLDER 0", " UID",
+                " HEADER x",
                 " RETURN (BOGUS) ALL", " CHARSET UTF-8", " ALL ",
                 " " + "NOT " * 10000 + "ALL", " " + "(" * 10000):
         assert t.cmd("SEARCH" + bad).status == "BAD", bad[:60]
