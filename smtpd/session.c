@@ -80,6 +80,9 @@ static void write_line(struct session *s, const char *fmt, va_list ap)
 	for (int i = 0; i < n; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 127)
 			line[i] = '?';
+	/* What we waited for meanwhile is not the client's time. */
+	stream_set_deadline(s->stream,
+	    clock_now() + s->smtpd->params->smtpd_timeout * CLOCK_SECOND);
 	stream_write(s->stream, str_n(line, (size_t)n));
 	stream_write(s->stream, STR("\r\n"));
 	if (log_is_verbose())
