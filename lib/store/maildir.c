@@ -92,7 +92,8 @@ int maildir_open(const struct store *s, const struct mbname *name,
 		/* Another program left it half made. */
 		maildir_close(md);
 		if ((md->dir = open_dir(s->root, name->dir)) >= 0 &&
-		    maildir_make_dirs(md->dir, true) == 0 && open_subdirs(md) == 0)
+		    maildir_make_dirs(md->dir, true) == 0 &&
+		    open_subdirs(md) == 0)
 			return 0;
 	}
 	store_fail_errno(why_r, "The mailbox cannot be opened");
