@@ -518,8 +518,8 @@ static void drop_old_marks(struct load *l)
 	if (l->seen_count > 0)
 		qsort(l->seen, l->seen_count, sizeof(*l->seen), compare_ids);
 	for (size_t i = 0; i < q->mark_count; i++)
-		if (bsearch(&q->marks[i].id, l->seen, l->seen_count,
-		    sizeof(*l->seen), compare_ids) == NULL)
+		if (l->seen_count == 0 || bsearch(&q->marks[i].id, l->seen,
+			l->seen_count, sizeof(*l->seen), compare_ids) == NULL)
 			queue_done_forget(q->done, q->marks[i].id);
 }
 
