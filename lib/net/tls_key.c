@@ -405,7 +405,7 @@ static int provider_init(const OSSL_CORE_HANDLE *handle,
 }
 
 /* For the life of the process. */
-static OSSL_PROVIDER *loaded[2];
+static OSSL_PROVIDER *loaded[2] __attribute__((used));
 
 int tls_key_init(void)
 {
