@@ -28,7 +28,7 @@ struct user {
 };
 
 struct users_options {
-	int dirfd;		/* path is relative to it; AT_FDCWD if absolute */
+	int dirfd;		/* path is relative to it */
 	const char *path;
 	const char *mail_root;	/* virtual_mailbox_base */
 	const char *mail_uid;	/* name, number, "uid:gid" or "" */

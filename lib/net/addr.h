@@ -1,4 +1,4 @@
-/* addr.h - addresses of the network: text forms, lists, listening, connecting */
+/* addr.h - addresses of the network: texts, lists, listening, connecting */
 #ifndef NET_ADDR_H
 #define NET_ADDR_H
 #include <netinet/in.h>

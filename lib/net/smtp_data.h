@@ -4,8 +4,8 @@
  * A DFA over raw octets. Only CR LF . CR LF ends the content (RFC 5321
  * 4.1.1.4), whatever stands around it; the dot that begins any other line is
  * removed (4.5.2). What a CR or LF outside of CR LF means is the caller's
- * decision (2.3.8): it comes as an event of its own, never in a span, so that it
- * cannot be stored by accident. The result does not depend on how the
+ * decision (2.3.8): it comes as an event of its own, never in a span, so that
+ * it cannot be stored by accident. The result does not depend on how the
  * octets were cut into chunks.
  */
 #ifndef NET_SMTP_DATA_H
@@ -14,10 +14,10 @@
 
 enum smtp_data_event {
 	SMTP_DATA_MORE,		/* the chunk is used up */
-	SMTP_DATA_SPAN,		/* octets; every CR and LF in it is of a CR LF */
+	SMTP_DATA_SPAN,		/* octets; CR and LF only as CR LF */
 	SMTP_DATA_BARE_CR,	/* here stood a CR without LF */
 	SMTP_DATA_BARE_LF,	/* here stood an LF without CR */
-	SMTP_DATA_END		/* what is left of the chunk is the next command */
+	SMTP_DATA_END		/* the rest of the chunk is the next command */
 };
 
 struct smtp_data {

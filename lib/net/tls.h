@@ -41,8 +41,9 @@ struct tls_server_options {
 				 * offer is refused (RFC 7301 3.2, alert 120) */
 	int min_version;	/* 0x0303 (TLS 1.2, also when 0) or 0x0304 */
 	const char *ciphers;	/* TLS 1.2 list; NULL: ECDHE with AEAD */
-	struct str ticket_secret; /* >= 32 octets shared by the processes of a
-				 * service; empty: a random one of this process */
+	/* >= 32 octets that the processes of a service share; empty: a random
+	 * one of this process */
+	struct str ticket_secret;
 };
 
 /* NULL with why. */

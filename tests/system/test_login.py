@@ -431,6 +431,8 @@ def has_memory(pid, needles):
             if "r" not in mode or "[v" in line:
                 continue
             start, end = (int(x, 16) for x in span.split("-"))
+            if end - start > 1 << 30:  # a sanitizer's books
+                continue
             try:
                 mem.seek(start)
                 data = mem.read(end - start)
