@@ -46,19 +46,16 @@ static int open_user_dir(struct delivery_job *j)
 	return sys_open_beneath(j->root, dir, flags, 0);
 }
 
-static void no_room_or_other(struct delivery_job *j, struct deliver_reply *r,
+/* The words say more than errno, whose number says who can mend it. */
+static void failed(struct delivery_job *j, struct deliver_reply *r,
     const char *why)
 {
-	int err = errno;
-	const char *dsn = err == ENOSPC ? "4.3.1"
-	    : err == EDQUOT || err == EFBIG ? "4.2.2" : "4.3.0";
-
-	deliver_outcome(r, AGENT_DEFERRED, dsn, arena_printf(j->arena,
-	    "maildir delivery failed: %s", why));
+	deliver_failure(j, r, errno, "maildir delivery failed");
+	r->text = arena_printf(j->arena, "maildir delivery failed: %s", why);
 }
 
 static int copy_message(struct delivery_job *j, struct delivery *d,
-    const char **why)
+    bool *damaged, const char **why)
 {
 	char *piece = arena_alloc(j->arena, PIECE);
 	struct buf fields;
@@ -76,8 +73,10 @@ static int copy_message(struct delivery_job *j, struct delivery *d,
 	while (rc == 0 && (n = queue_reader_read(&j->reader, piece, PIECE)) !=
 	    0) {
 		*why = "queue file is damaged or cannot be read";
-		if (n < 0)
+		if (n < 0) {
+			*damaged = errno == EBADMSG;
 			return -1;
+		}
 		if (delivery_write(d, str_n(piece, (size_t)n)) < 0)
 			rc = -1;
 	}
@@ -91,21 +90,23 @@ void deliver_maildir(struct delivery_job *j, struct deliver_reply *r)
 	const char *why = "cannot open the mailbox";
 	struct store *s = NULL;
 	struct delivery *d = NULL;
+	bool damaged = false;
 	int dir = open_user_dir(j);
 
 	if (dir < 0) {
-		no_room_or_other(j, r, strerror(errno));
+		deliver_failure(j, r, errno, "maildir delivery failed");
 		return;
 	}
 	/* what is missing of the Maildir is made when it is opened */
 	if (store_open(dir, str_of(service_params()->myhostname), false, &s,
 		&why) < 0 ||
 	    delivery_open(s, STR("INBOX"), &d, &why) < 0 ||
-	    copy_message(j, d, &why) < 0 || delivery_commit(&d, &why) < 0)
-		no_room_or_other(j, r, why);
+	    copy_message(j, d, &damaged, &why) < 0 || delivery_commit(&d, &why) < 0)
+		failed(j, r, why);
 	else
 		deliver_outcome(r, AGENT_SENT, "2.0.0",
 		    STR("delivered to maildir"));
+	r->file_damaged = damaged;
 	delivery_abort(&d);
 	store_close(&s);
 	close(dir);

@@ -26,6 +26,7 @@ void deliver_outcome(struct deliver_reply *r, enum agent_status status,
 	r->status = status;
 	r->dsn = str_of(dsn);
 	r->text = str_sub(text, 0, 4096);
+	r->file_damaged = false;
 }
 
 int deliver_fields(const struct deliver_request *q, struct buf *out)
@@ -78,6 +79,7 @@ static void deliver(const struct deliver_request *q, struct deliver_reply *r,
 	if (q->file < 0 || queue_id_parse(q->queue_id, &id) < 0)
 		return;
 	if (queue_reader_open_header(&job.reader, q->file, id, &why) < 0) {
+		r->file_damaged = errno == EBADMSG;
 		r->text = arena_printf(a, "queue file: %s", why);
 		return;
 	}

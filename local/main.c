@@ -57,6 +57,7 @@ static int ask_deliver(const struct user *u, struct agent_task *t, size_t i,
 	    ? (enum agent_status)rep.status : AGENT_DEFERRED;
 	str_to_c(rep.dsn.n < 16 ? rep.dsn : STR("4.3.0"), dsn, 16);
 	out->text = arena_str(t->arena, rep.text);
+	out->file_damaged = rep.file_damaged;
 	conv_keep(&c);
 	return 0;
 }

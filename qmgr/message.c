@@ -227,6 +227,8 @@ void message_result(struct qmgr *q, struct message *m, uint32_t index,
 	}
 	r->holder = holder;
 	m->open--;
+	if (res->file_damaged) /* as one that kills its agents */
+		m->crashes = QMGR_CRASHES;
 	if (res->status == AGENT_SENT) {
 		r->state = RCPT_SENT;
 		r->success_due = r->notify & QUEUE_NOTIFY_SUCCESS;

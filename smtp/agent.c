@@ -118,6 +118,7 @@ static void report(const struct job *j, const struct rcpt *r,
 		.text = o->text, .relay = o->remote,
 		.diagnostic = o->diagnostic,
 		.nexthop_dead = status == AGENT_DEFERRED && o->nexthop_dead,
+		.file_damaged = status == AGENT_DEFERRED && o->file_damaged,
 	};
 	struct held *h = held_new(&m);
 	void *old = NULL;

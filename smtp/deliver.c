@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include "base/log.h"
 #include "smtp/deliver.h"
@@ -201,11 +202,14 @@ static bool open_message(struct attempt *a)
 {
 	struct job *j = a->j;
 	const char *why;
+	bool damaged;
 
 	if (message_open(&j->message, j->file, j->queue_id, &why) == 0)
 		return true;
+	damaged = errno == EBADMSG;
 	log_warn(STR_FMT ": queue file: %s", STR_ARG(j->queue_id), why);
 	why_set(&a->why, MAIL_STATUS(4, 3, 0), "queue file error: %s", why);
+	a->why.file_damaged = damaged;
 	job_give_up(j, &a->why);
 	return false;
 }

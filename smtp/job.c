@@ -111,6 +111,7 @@ static struct outcome *keep(struct arena *a, const struct session *s,
 	o->remote = arena_str(a, str_of(why->remote));
 	o->diagnostic = arena_str(a, str_of(why->diagnostic));
 	o->nexthop_dead = why->nexthop_dead;
+	o->file_damaged = why->file_damaged;
 	o->uses = s != NULL ? s->uses : 0;
 	return o;
 }
@@ -147,6 +148,7 @@ void job_give_up(struct job *j, const struct why *why)
 			.remote = str_of(why->remote),
 			.diagnostic = str_of(why->diagnostic),
 			.nexthop_dead = why->nexthop_dead,
+			.file_damaged = why->file_damaged,
 		};
 
 		if (r->state != RCPT_DONE)

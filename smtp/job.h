@@ -9,7 +9,7 @@
 struct outcome {
 	struct mail_status status;
 	struct str text, relay, remote, diagnostic;
-	bool nexthop_dead;
+	bool nexthop_dead, file_damaged;
 	unsigned uses;
 };
 

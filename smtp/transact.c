@@ -45,6 +45,7 @@ static void damaged(struct transaction *t, const char *what)
 {
 	log_warn("queue file " STR_FMT ": %s", STR_ARG(t->j->queue_id), what);
 	why_set(&t->why, MAIL_STATUS(4, 3, 0), "queue file error: %s", what);
+	t->why.file_damaged = true;
 }
 
 /* RFC 6152 3: content in 8 bits is recoded for who does not take it. */

@@ -19,6 +19,7 @@ void why_set(struct why *w, struct mail_status status, const char *fmt, ...)
 	w->remote[0] = '\0';
 	w->diagnostic[0] = '\0';
 	w->nexthop_dead = false;
+	w->file_damaged = false;
 }
 
 void why_reply(struct why *w, const char *host, const char *name_address,

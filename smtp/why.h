@@ -13,6 +13,7 @@ struct why {
 	char diagnostic[REPLY_TEXT_MAX + 1]; /* its reply, or "" */
 	/* not the fault of this message: the whole next hop is of no use now */
 	bool nexthop_dead;
+	bool file_damaged; /* the queue file's: nobody can deliver it */
 };
 
 /* Sets status and text; forgets remote, diagnostic and nexthop_dead. What is

@@ -41,6 +41,7 @@ static const struct msg_field result_fields[] = {
 	MSG_STR(struct agent_result, relay, 512),
 	MSG_STR(struct agent_result, diagnostic, 4096),
 	MSG_BOOL(struct agent_result, nexthop_dead),
+	MSG_BOOL(struct agent_result, file_damaged),
 };
 const struct msg_schema agent_result_schema =
     MSG_SCHEMA("agent_result", 0x0403, struct agent_result, result_fields);

@@ -66,6 +66,7 @@ struct agent_result {
 	/* status AGENT_DEFERRED for the whole next hop, not this message: qmgr
 	 * tries nothing else there for a while */
 	bool nexthop_dead;
+	bool file_damaged; /* with AGENT_DEFERRED: nobody can deliver it */
 };
 
 struct agent_running {

@@ -210,6 +210,7 @@ void agent_report(struct agent_task *t, size_t i,
 		.relay = str_sub(o->relay, 0, 512),
 		.diagnostic = str_sub(o->diagnostic, 0, 4096),
 		.nexthop_dead = o->nexthop_dead,
+		.file_damaged = o->file_damaged,
 	};
 
 	if (w->reported[i])

@@ -28,6 +28,7 @@ struct agent_outcome {
 	struct str relay;	/* for the log and for qmgr; empty: "none" */
 	struct str diagnostic;
 	bool nexthop_dead;
+	bool file_damaged;	/* a checksum of the queue file is wrong */
 	bool quiet;		/* no log line: it is no delivery */
 	int64_t ready;		/* clock_wall() when it could begin to send;
 				   0: at once */
