@@ -118,6 +118,10 @@ define INSTALL_CONF
 endef
 
 install: all
+	@$(MAKE) --no-print-directory install-built
+
+# What is there, without building.
+install-built:
 	install -d $(SHARED_DIRS:%=$(DESTDIR)%)
 	for p in $(filter-out $(USER_PROGRAMS),$(PROGRAMS)); do \
 	    install -m 755 $(B)/bin/$$p $(DESTDIR)$(LIBEXECDIR)/$$p || exit 1; \
@@ -146,6 +150,7 @@ install: all
 clean:
 	rm -rf $(B)
 
-.PHONY: all programs unit-tests clean links run check lint deps test-deps install fmt
+.PHONY: all programs unit-tests clean links run check lint deps test-deps install \
+	install-built fmt
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
