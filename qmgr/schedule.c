@@ -124,7 +124,8 @@ static struct destination *find_destination(struct qmgr *q,
 		n = sizeof(key);
 	memcpy(key, t->name.p, t->name.n);
 	key[t->name.n] = '\0';
-	memcpy(key + t->name.n + 1, place.p, n - t->name.n - 1);
+	if (place.n > 0)
+		memcpy(key + t->name.n + 1, place.p, n - t->name.n - 1);
 	d = map_find(q->destinations, str_n(key, n));
 	if (d != NULL && d->dead_until != 0 &&
 	    d->dead_until <= loop_now(q->loop)) {
