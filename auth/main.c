@@ -136,8 +136,8 @@ static void verify(const struct verify_request *q, struct verify_reply *reply,
 	}
 }
 
-static void find_mailbox(struct str address, struct mailbox_reply *reply,
-    struct user *u)
+static void find_mailbox(const struct mailbox_request *m,
+    struct mailbox_reply *reply, struct user *u)
 {
 	static const enum auth_status statuses[] = {
 		[USERS_YES] = AUTH_OK, [USERS_NO] = AUTH_NO,
@@ -145,7 +145,7 @@ static void find_mailbox(struct str address, struct mailbox_reply *reply,
 	};
 	const char *why;
 
-	reply->status = statuses[users_find(self.users, address, u)];
+	reply->status = statuses[users_find(self.users, m->address, u)];
 	if (reply->status != AUTH_OK)
 		return;
 	reply->user = str_of(u->name);
@@ -153,8 +153,13 @@ static void find_mailbox(struct str address, struct mailbox_reply *reply,
 	reply->gid = u->gid;
 	reply->is_virtual = u->is_virtual;
 	reply->dir = str_of(u->dir);
-	if (sessions_edge(LAUNCH_DELIVER, u, false, &reply->deliver,
-	    &why) != 0) {
+	/* no command has the rights of the one who owns all mail */
+	if (m->command && u->is_virtual) {
+		reply->status = AUTH_NO;
+		return;
+	}
+	if (sessions_edge(m->command ? LAUNCH_COMMAND : LAUNCH_DELIVER, u,
+	    false, &reply->deliver, &why) != 0) {
 		log_warn("no process delivers to %s: %s", u->name, why);
 		reply->status = AUTH_TEMPFAIL;
 	}
@@ -200,7 +205,7 @@ static int answer_mailbox(struct conv *c, const union request *q)
 	struct mailbox_reply reply = { .deliver = -1 };
 	struct user u = { .uid = (uid_t)-1 };
 
-	find_mailbox(q->mailbox.address, &reply, &u);
+	find_mailbox(&q->mailbox, &reply, &u);
 	return answer(c, &mailbox_reply_schema, &reply);
 }
 

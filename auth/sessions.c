@@ -80,7 +80,7 @@ static int order(enum launch_program program, const struct user *u,
 	/* One deliver for all who share a uid below the mail root. */
 	if (program != LAUNCH_DELIVER || !u->is_virtual)
 		q.dir = str_of(u->dir);
-	if (program != LAUNCH_DELIVER)
+	if (program != LAUNCH_DELIVER && program != LAUNCH_COMMAND)
 		q.user = str_of(u->name);
 	if (service_ask("launch", &launch_request_schema, &q,
 	    &launch_reply_schema, &reply, ORDER_TIME, &c, why_r) != 0)

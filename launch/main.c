@@ -55,7 +55,8 @@ static struct {
 } self;
 
 static const char *const programs[] = { [LAUNCH_IMAPD] = "imapd",
-	[LAUNCH_POP3D] = "pop3d", [LAUNCH_DELIVER] = "deliver" };
+	[LAUNCH_POP3D] = "pop3d", [LAUNCH_DELIVER] = "deliver",
+	[LAUNCH_COMMAND] = "deliver_command" };
 
 /* --- one child --- */
 
@@ -72,7 +73,8 @@ static int give_start(struct child *c, const struct launch_request *r,
 		.uid = service_is_privileged() ? r->uid : UINT32_MAX,
 		.gid = r->gid,
 		.session_max = (uint64_t)p->default_process_limit * 100,
-		.confine_dir = r->dir.n > 0,
+		.confine_dir = r->dir.n > 0 &&
+		    r->program != LAUNCH_COMMAND,
 	};
 	const char *why;
 
@@ -86,6 +88,10 @@ static int give_start(struct child *c, const struct launch_request *r,
 		return -1;
 	if (service_dir("mail") >= 0 && spawn_give(c->control, CONTROL_DIR,
 		"mail", service_dir("mail")) < 0)
+		return -1;
+	if (r->program == LAUNCH_DELIVER && !r->is_virtual &&
+	    service_dir("mailspool") >= 0 && spawn_give(c->control,
+		CONTROL_DIR, "mailspool", service_dir("mailspool")) < 0)
 		return -1;
 	if (spawn_give(c->control, CONTROL_SERVE, "login", edge) < 0)
 		return -1;
@@ -129,7 +135,7 @@ static const char *refusal(const struct launch_request *r)
 {
 	int64_t least = service_params()->minimum_uid;
 
-	if (r->program < LAUNCH_IMAPD || r->program > LAUNCH_DELIVER)
+	if (r->program < LAUNCH_IMAPD || r->program > LAUNCH_COMMAND)
 		return "no such program";
 	if (service_is_privileged() && (r->uid == 0 || r->gid == 0 ||
 		(int64_t)r->uid < least || r->uid >= UINT32_MAX ||

@@ -1,6 +1,7 @@
 /* deliver.h - between the files of `deliver` and `deliver_command` */
 #ifndef LOCAL_DELIVER_H
 #define LOCAL_DELIVER_H
+#include "ipc/conv.h"
 #include "msgs/agent.h"
 #include "msgs/deliver.h"
 #include "queue/read.h"

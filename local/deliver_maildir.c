@@ -23,8 +23,16 @@ static int open_user_dir(struct delivery_job *j)
 		errno = EINVAL;
 		return -1;
 	}
-	if (dir[0] == '/') /* a home directory: we are confined to it */
-		return sys_open_beneath(j->root, ".", flags, 0);
+	if (dir[0] == '/') { /* a home directory: we are confined to it */
+		dir = arena_cstr(j->arena, j->request->mailbox);
+		if (dir == NULL) {
+			errno = ENOMEM;
+			return -1;
+		}
+		if (dir[0] == '\0')
+			return sys_open_beneath(j->root, ".", flags, 0);
+		dir[strlen(dir) - 1] = '\0'; /* the / that says Maildir */
+	}
 	fd = sys_open_beneath(j->root, dir, flags, 0);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;

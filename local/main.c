@@ -2,116 +2,92 @@
  * local - delivers to this system's users
  *
  * Hears from:  qmgr (msgs/agent.h)
- * Talks to:    auth (where a user's mail lives), deliver (which puts it
- *              there), lookup (aliases), cleanup (what is forwarded)
+ * Talks to:    auth (where a user's mail lives), deliver and deliver_command
+ *              (which put it there), lookup (aliases), cleanup (what is sent
+ *              on)
  * Runs as:     postern-local, empty root, no files
  * Owns:        nothing
- * Start at:    deliver_job()
- * RFCs:        5321 (4.1.1.3, 6.3)
+ * Start at:    recipient.c
+ * RFCs:        5321 (4.4, 6.3), 3461 (5.2.7)
  */
-#include <unistd.h>
-#include "base/clock.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
 #include "base/log.h"
-#include "local/users.h"
-#include "msgs/deliver.h"
+#include "local/recipient.h"
 #include "service/agent.h"
 #include "service/service.h"
 
-/* A delivery may run a command: command_time_limit, and some. */
-#define DELIVER_TIMEOUT (1100 * CLOCK_SECOND)
+/* A recipient's strings, its .forward, the header that is looked at. */
+#define ARENA_MAX (4 * 1024 * 1024)
+/* Recipients of one job that are delivered to at the same time. */
+#define PARALLEL 8
 
 static struct agent *agent;
 
-/* Asks the user's process; -1: it had gone before it took the question. */
-static int ask_deliver(const struct user *u, struct agent_task *t, size_t i,
-    struct agent_outcome *out, char dsn[16], const char **why)
-{
-	const struct agent_job *j = &t->job;
-	struct deliver_request req = {
-		.file = j->file,
-		.queue_id = j->queue_id,
-		.dir = u->dir,
-		.sender = j->sender,
-		.rcpt = u->address,
-		.original = i < j->originals.n ? j->originals.v[i] : STR_NONE,
-	};
-	int64_t deadline = clock_now() + DELIVER_TIMEOUT;
-	const struct msg_schema *allowed[] = { &deliver_reply_schema }, *got;
-	struct conv *c = edge_open(u->edge, clock_now() + 30 * CLOCK_SECOND);
-	struct deliver_reply rep;
-	enum conv_got how;
+/* A job whose recipients several threads share. */
+struct crew {
+	struct agent_task *task;
+	atomic_size_t next;
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	size_t working;
+};
 
-	*why = "its delivery process cannot be reached";
-	if (c == NULL)
-		return -1;
-	if (conv_send(c, &deliver_request_schema, &req, deadline, why) < 0) {
-		conv_close(&c);
-		return -1;
+static void work(struct crew *c)
+{
+	struct arena *a = arena_new(ARENA_MAX);
+	size_t i;
+
+	/* without memory they stay unreported, that is, deferred */
+	while (a != NULL && (i = atomic_fetch_add(&c->next, 1)) <
+	    c->task->job.rcpts.n) {
+		recipient_deliver(c->task, i, a);
+		arena_reset(a);
 	}
-	how = conv_recv(c, allowed, 1, &got, &rep, deadline, why);
-	if (how != CONV_MESSAGE) {
-		conv_close(&c);
-		return how == CONV_CLOSED ? -1 : 1;
-	}
-	out->status = rep.status >= AGENT_SENT && rep.status <= AGENT_FAILED
-	    ? (enum agent_status)rep.status : AGENT_DEFERRED;
-	str_to_c(rep.dsn.n < 16 ? rep.dsn : STR("4.3.0"), dsn, 16);
-	out->text = arena_str(t->arena, rep.text);
-	out->file_damaged = rep.file_damaged;
-	conv_keep(&c);
-	return 0;
+	arena_free(&a);
 }
 
-/* The user's process may have ended this moment, or been killed: a new one is
- * there in milliseconds, and a deferral would cost minutes. */
-static const useconds_t pauses[] = { 0, 0, 20000, 100000, 500000, 900000 };
-#define ATTEMPTS (sizeof(pauses) / sizeof(pauses[0]))
-
-static void deliver_one(struct agent_task *t, size_t i)
+static void help(void *arg)
 {
-	struct agent_outcome out = { .status = AGENT_DEFERRED,
-		.dsn = "4.3.0", .relay = t->job.transport };
-	const char *why = "";
-	char dsn[16] = "4.3.0";
-	struct user u;
+	struct crew *c = arg;
 
-	for (size_t attempt = 0; attempt < ATTEMPTS; attempt++) {
-		int rc;
-
-		usleep(pauses[attempt]);
-		switch (users_find(t->job.rcpts.v[i], attempt > 0, t->arena,
-			&u, &why)) {
-		case USERS_UNKNOWN:
-			out.status = AGENT_FAILED;
-			out.dsn = "5.1.1";
-			out.text = arena_printf(t->arena,
-			    "unknown user: \"" STR_FMT "\"",
-			    STR_ARG(t->job.rcpts.v[i]));
-			goto report;
-		case USERS_TEMPFAIL:
-			goto failed;
-		case USERS_FOUND:
-			break;
-		}
-		rc = ask_deliver(&u, t, i, &out, dsn, &why);
-		if (rc == 0) {
-			out.dsn = dsn;
-			goto report;
-		}
-		if (rc > 0) /* it may have delivered: the next try will tell */
-			break;
-	}
-failed:
-	out.text = arena_printf(t->arena, "mail system configuration or "
-	    "temporary error: %s", why);
-report:
-	agent_report(t, i, &out);
+	work(c);
+	pthread_mutex_lock(&c->lock);
+	c->working--;
+	pthread_cond_signal(&c->ended);
+	pthread_mutex_unlock(&c->lock);
 }
 
 static void deliver_job(struct agent_task *t)
 {
-	for (size_t i = 0; i < t->job.rcpts.n; i++)
-		deliver_one(t, i);
+	struct crew c = { .task = t, .lock = PTHREAD_MUTEX_INITIALIZER,
+		.ended = PTHREAD_COND_INITIALIZER };
+	size_t helpers = t->job.rcpts.n < PARALLEL ? t->job.rcpts.n
+	    : PARALLEL;
+
+	for (size_t i = 1; i < helpers; i++) {
+		pthread_mutex_lock(&c.lock);
+		c.working++;
+		pthread_mutex_unlock(&c.lock);
+		if (service_thread(help, &c) == 0)
+			continue;
+		pthread_mutex_lock(&c.lock);
+		c.working--;
+		pthread_mutex_unlock(&c.lock);
+		break;
+	}
+	work(&c);
+	pthread_mutex_lock(&c.lock);
+	while (c.working > 0)
+		pthread_cond_wait(&c.ended, &c.lock);
+	pthread_mutex_unlock(&c.lock);
+}
+
+static int start(void)
+{
+	tzset(); /* the zone of Received:, while it can be read */
+	return 0;
 }
 
 static int ready(struct loop *loop)
@@ -133,6 +109,7 @@ int main(int argc, char **argv)
 {
 	static const struct service service = {
 		.name = "local",
+		.start = start,
 		.ready = ready,
 		.drain = drain,
 	};

@@ -28,13 +28,20 @@ static bool copy_user(const struct user *from, struct arena *a,
 	return !arena_failed(a);
 }
 
-static bool recall(struct str address, struct arena *a, struct user *user_r)
+/* What is remembered of a user for each of his two processes. */
+static struct str key_of(struct str address, bool command, struct arena *a)
+{
+	return command ? arena_printf(a, "|" STR_FMT, STR_ARG(address))
+	    : address;
+}
+
+static bool recall(struct str key, struct arena *a, struct user *user_r)
 {
 	struct entry *e;
 	bool found = false;
 
 	pthread_mutex_lock(&lock);
-	if (entries != NULL && (e = map_find(entries, address)) != NULL &&
+	if (entries != NULL && (e = map_find(entries, key)) != NULL &&
 	    clock_now() - e->asked < USERS_FRESH_SECONDS * CLOCK_SECOND)
 		found = copy_user(&e->user, a, user_r);
 	pthread_mutex_unlock(&lock);
@@ -42,23 +49,30 @@ static bool recall(struct str address, struct arena *a, struct user *user_r)
 }
 
 /*
- * One edge for each uid's process. Its far end is the process, so an edge
+ * One edge for each process: that of a uid for the virtual users, those of
+ * each system user (they are confined to his home). Its far end is the process, so an edge
  * whose process is the same one still works; a new descriptor is taken only
  * when the old one is known to be dead. Edges are few and stay.
  */
-static struct edge *edge_of(uint64_t uid, int fd, bool anew)
+static struct edge *edge_of(const struct user *u, bool command, int fd,
+    bool anew)
 {
 	static struct {
 		uint64_t uid;
+		bool command;
+		char *home;	/* NULL: a virtual user's */
 		struct edge *edge;
 	} *edges;
+	char *home = NULL;
 	static size_t count;
 	struct edge *e;
 	void *more;
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		if (edges[i].uid == uid)
+		if (edges[i].uid == u->uid && edges[i].command == command &&
+		    (edges[i].home == NULL) == u->is_virtual &&
+		    (u->is_virtual || str_eq_c(u->dir, edges[i].home)))
 			break;
 	if (i < count && !anew) {
 		close(fd);
@@ -69,19 +83,26 @@ static struct edge *edge_of(uint64_t uid, int fd, bool anew)
 		return NULL;
 	}
 	if (i == count) {
+		if (!u->is_virtual)
+			home = strndup(u->dir.p, u->dir.n);
 		more = realloc(edges, (count + 1) * sizeof(*edges));
-		if (more == NULL) {
+		if (more != NULL)
+			edges = more;
+		if (more == NULL || (!u->is_virtual && home == NULL)) {
+			free(home);
 			edge_free(&e);
 			return NULL;
 		}
-		edges = more;
-		edges[count++].uid = uid;
+		edges[i].uid = u->uid;
+		edges[i].command = command;
+		edges[i].home = home;
+		count++;
 	}
 	edges[i].edge = e;	/* threads may still use the old one */
 	return e;
 }
 
-static void remember(struct str address, const struct user *u)
+static void remember(struct str key, const struct user *u)
 {
 	struct entry *e = malloc(sizeof(*e) + u->address.n + u->dir.n);
 	void *old = NULL;
@@ -98,22 +119,24 @@ static void remember(struct str address, const struct user *u)
 		map_free(&entries, free);
 	if (entries == NULL)
 		entries = map_new(true);
-	if (entries == NULL || map_set(entries, address, e, &old) < 0) {
+	if (entries == NULL || map_set(entries, key, e, &old) < 0) {
 		free(e);
 		return;
 	}
 	free(old);
 }
 
-enum users_status users_find(struct str address, bool anew, struct arena *a,
-    struct user *user_r, const char **why_r)
+enum users_status users_find(struct str address, bool command, bool anew,
+    struct arena *a, struct user *user_r, const char **why_r)
 {
-	struct mailbox_request req = { .address = address };
+	struct mailbox_request req = { .address = address,
+		.command = command };
+	struct str key = key_of(address, command, a);
 	struct mailbox_reply rep;
 	struct conv *c;
 	bool ok;
 
-	if (!anew && recall(address, a, user_r))
+	if (!anew && recall(key, a, user_r))
 		return USERS_FOUND;
 	if (service_ask("auth", &mailbox_request_schema, &req,
 		&mailbox_reply_schema, &rep, ASK_TIMEOUT, &c, why_r) < 0)
@@ -123,10 +146,11 @@ enum users_status users_find(struct str address, bool anew, struct arena *a,
 			.dir = arena_str(a, rep.dir),
 			.is_virtual = rep.is_virtual, .uid = rep.uid };
 		pthread_mutex_lock(&lock);
-		user_r->edge = edge_of(rep.uid, rep.deliver, anew);
+		user_r->edge = edge_of(user_r, command, rep.deliver,
+		    anew);
 		ok = user_r->edge != NULL && !arena_failed(a);
 		if (ok)
-			remember(address, user_r);
+			remember(key, user_r);
 		pthread_mutex_unlock(&lock);
 		conv_keep(&c);
 		*why_r = "no memory";

@@ -8,17 +8,19 @@ struct user {
 	struct str dir;		/* below the mail root, or a home */
 	bool is_virtual;
 	uint64_t uid;
-	struct edge *edge;	/* to that uid's `deliver`; never freed */
+	struct edge *edge;	/* to his `deliver` or `deliver_command`; never
+				   freed */
 };
 
 enum users_status { USERS_FOUND, USERS_UNKNOWN, USERS_TEMPFAIL };
 
 /*
+ * Which process: `deliver`, or `deliver_command` when command is set.
  * Asks auth, or takes an answer that is younger than USERS_FRESH. `anew`:
  * what is remembered did not work (the process has ended): ask. Strings are
  * in the arena. why_r: for a temporary failure.
  */
 #define USERS_FRESH_SECONDS 2
-enum users_status users_find(struct str address, bool anew, struct arena *,
-    struct user *user_r, const char **why_r);
+enum users_status users_find(struct str address, bool command, bool anew,
+    struct arena *, struct user *user_r, const char **why_r);
 #endif

@@ -123,7 +123,9 @@ static int give_dirs(struct conv *c, const struct plan *plan,
 	int fd, rc;
 
 	if (strcmp(g->row->name, "launch") == 0 &&
-	    (give_dir(c, plan, "mail") < 0 || give_dir(c, plan, "accounts") < 0))
+	    (give_dir(c, plan, "mail") < 0 ||
+		give_dir(c, plan, "mailspool") < 0 ||
+		give_dir(c, plan, "accounts") < 0))
 		return -1;
 	if (strcmp(p, "*") == 0)
 		p = "";
@@ -162,11 +164,12 @@ static int give_edges(struct conv *c, const struct group *g)
 
 static int give_programs(struct conv *c, const struct group *g)
 {
-	static const char *const launched[] = { "imapd", "pop3d", "deliver" };
+	static const char *const launched[] = { "imapd", "pop3d", "deliver",
+		"deliver_command" };
 
 	if (strcmp(g->row->name, "launch") != 0)
 		return 0;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) {
 		int fd = openat(master.bin_fd, launched[i],
 		    O_PATH | O_CLOEXEC), rc;
 

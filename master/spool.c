@@ -148,6 +148,8 @@ int spool_open_role(const struct plan *plan, const char *role, unsigned nth)
 		snprintf(path, sizeof(path), "%s/empty", p->data_directory);
 	else if (strcmp(role, "mail") == 0)
 		snprintf(path, sizeof(path), "%s", p->virtual_mailbox_base);
+	else if (strcmp(role, "mailspool") == 0)
+		snprintf(path, sizeof(path), "%s", p->mail_spool_directory);
 	else if (strcmp(role, "log") == 0 && p->maillog_file[0] == '/') {
 		if (parent_of(p->maillog_file, path, sizeof(path)) < 0)
 			return -1;

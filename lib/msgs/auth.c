@@ -35,6 +35,7 @@ const struct msg_schema user_reply_schema = MSG_SCHEMA("user_reply", 0x0604,
 
 static const struct msg_field mailbox_request_fields[] = {
 	MSG_STR(struct mailbox_request, address, 512),
+	MSG_BOOL(struct mailbox_request, command),
 };
 const struct msg_schema mailbox_request_schema = MSG_SCHEMA("mailbox_request",
     0x0605, struct mailbox_request, mailbox_request_fields);

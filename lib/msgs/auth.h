@@ -45,6 +45,7 @@ struct user_reply {
 /* local: where a delivery goes. */
 struct mailbox_request {
 	struct str address;
+	bool command;     /* not `deliver` but `deliver_command` is wanted */
 };
 
 struct mailbox_reply {

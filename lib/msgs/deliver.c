@@ -2,6 +2,7 @@
 #include "msgs/deliver.h"
 
 static const struct msg_field request_fields[] = {
+	MSG_U64(struct deliver_request, what, DELIVER_INCLUDE),
 	MSG_FD(struct deliver_request, file),
 	MSG_STR(struct deliver_request, queue_id, 64),
 	MSG_STR(struct deliver_request, dir, 4096),
@@ -19,6 +20,9 @@ static const struct msg_field reply_fields[] = {
 	MSG_U64(struct deliver_reply, status, AGENT_FAILED),
 	MSG_STR(struct deliver_reply, dsn, 16),
 	MSG_STR(struct deliver_reply, text, 4096),
+	MSG_BOOL(struct deliver_reply, file_damaged),
+	MSG_BOOL(struct deliver_reply, found),
+	MSG_STR(struct deliver_reply, content, DELIVER_TEXT_MAX),
 };
 const struct msg_schema deliver_reply_schema = MSG_SCHEMA("deliver_reply",
     0x0902, struct deliver_reply, reply_fields);

@@ -1,7 +1,7 @@
 #include "msgs/launch.h"
 
 static const struct msg_field request_fields[] = {
-	MSG_U64(struct launch_request, program, LAUNCH_DELIVER),
+	MSG_U64(struct launch_request, program, LAUNCH_COMMAND),
 	MSG_U64(struct launch_request, uid, UINT32_MAX),
 	MSG_U64(struct launch_request, gid, UINT32_MAX),
 	MSG_BOOL(struct launch_request, is_virtual),

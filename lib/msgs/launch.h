@@ -11,14 +11,16 @@
 #define MSGS_LAUNCH_H
 #include "ipc/msg.h"
 
-enum launch_program { LAUNCH_IMAPD = 1, LAUNCH_POP3D, LAUNCH_DELIVER };
+enum launch_program { LAUNCH_IMAPD = 1, LAUNCH_POP3D, LAUNCH_DELIVER,
+	LAUNCH_COMMAND };
 
 struct launch_request {
 	uint64_t program;
 	uint64_t uid, gid; /* refused when 0 or below minimum_uid */
 	bool is_virtual;   /* dir is below the mail root; else absolute */
 	struct str user;   /* for the log; "" for deliver */
-	struct str dir;    /* the user's mail; "" (deliver): the whole root */
+	struct str dir;    /* the user's mail; "" (deliver): the whole root;
+			      deliver_command: where it works, no wall */
 	bool again;        /* not one that runs already: it refused */
 };
 

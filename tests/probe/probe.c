@@ -459,11 +459,19 @@ static int give_role(struct conv *c, const char *role)
 	return rc;
 }
 
+/* What launch confines to one user's directory. */
+static bool is_session(const struct sandbox *row)
+{
+	return row->processes == 0 && row->capabilities == 0 &&
+	    strcmp(row->directories, "*") != 0 &&
+	    strcmp(row->name, "deliver") != 0;
+}
+
 static int give_all(struct conv *c, const struct sandbox *row, size_t attempt)
 {
 	bool launched = row->processes == 0 && row->capabilities == 0;
 	bool root = geteuid() == 0;
-	bool confined = launched && strcmp(row->name, "deliver") != 0;
+	bool confined = is_session(row);
 	char arg[4096];
 	uid_t uid = row->capabilities ? 0 : launched ? UID_MAIL
 	    : UID_BASE + row->number;
@@ -505,8 +513,6 @@ static int give_all(struct conv *c, const struct sandbox *row, size_t attempt)
 
 static bool is_allowed(const struct sandbox *row, const struct attempt *a)
 {
-	bool confined = row->processes == 0 && row->capabilities == 0 &&
-	    strcmp(row->name, "deliver") != 0;
 	char rights[8];
 
 	switch (a->need) {
@@ -523,9 +529,9 @@ static bool is_allowed(const struct sandbox *row, const struct attempt *a)
 			return true;
 		return sandbox_rights(row, a->role, rights) != NULL;
 	case IF_CONFINED:
-		return confined;
+		return is_session(row);
 	case IF_MAIL_ROOT:
-		return row->processes == 0 && row->capabilities == 0 && !confined;
+		return strcmp(row->name, "deliver") == 0;
 	}
 	return false;
 }

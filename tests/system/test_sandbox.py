@@ -101,7 +101,8 @@ def test_the_running_processes_are_behind_their_walls():
                 uids[name] = status_of(pids[0])["Uid"].split()[0]
             del uids["master"], uids["launch"]
             services = [u for n, u in uids.items()
-                        if n not in ("imapd", "pop3d", "deliver")]
+                        if n not in ("imapd", "pop3d", "deliver",
+                                     "deliver_command")]
             assert len(set(services)) == len(services), uids
     finally:
         inst.end()
