@@ -561,6 +561,7 @@ static void start_done(struct disk_work *dw)
 	if (l->failed != NULL)
 		log_fatal("%s: %s", l->failed, strerror(l->error));
 	q->ready = true;
+	q->recycles = queue_spool_can_recycle(&q->spool);
 	q->incoming_left = l->left_incoming || l->left;
 	/* Agents say first what they have of these, and of what is due. */
 	q->grace = loop_now(q->loop) + QMGR_AGENT_GRACE;

@@ -212,6 +212,9 @@ void disk_set_wake(struct disk *, void (*wake)(void *), void *ctx);
 
 /* --- the whole --- */
 
+/* Enough that those who still read a file have closed it by then. */
+#define QMGR_SPARES 512
+
 struct recorder;
 
 struct qmgr {
@@ -247,6 +250,11 @@ struct qmgr {
 	bool deferred_left;
 	bool scanning, run_again;
 	bool making;		/* queue files, in a disk thread */
+	/* Files that are over and wait to be given again, oldest first; their
+	 * records in `done` are kept. */
+	bool recycles;
+	struct queue_spare spares[QMGR_SPARES];
+	size_t spare_count;
 	atomic_bool wishes;	/* an operator's thread set some */
 	atomic_bool look;	/* and moved files to deferred/0/ */
 	/* Everything that says whether it may be delivered again. */

@@ -18,6 +18,9 @@ struct record {
 	int64_t when;
 };
 
+#define NOT_KEPT (-1)
+#define KEEP (-2)
+
 struct batch {
 	struct record *records;
 	size_t count, room;
@@ -25,6 +28,8 @@ struct batch {
 	size_t forgotten_count, forgotten_room;
 	struct message **released;
 	int *errors;
+	int *fds;		/* of what is kept as a spare, or NOT_KEPT, or
+				   before it was tried KEEP */
 	size_t released_count, released_room;
 };
 
@@ -89,12 +94,41 @@ static void run(struct disk_work *w)
 	for (size_t i = 0; i < b->released_count; i++) {
 		struct message *m = b->released[i];
 
+		if (b->fds[i] == KEEP)
+			b->fds[i] = queue_spool_retire(&q->spool, m->id);
+		if (b->fds[i] >= 0)
+			continue;
 		b->errors[i] = queue_spool_release(&q->spool, &m->name) < 0
 		    ? errno : 0;
 		queue_done_forget(q->done, m->id);
 		if (m->name.place == QUEUE_DEFERRED)
 			queue_spool_drop_due(&q->spool, m->name.due);
 	}
+}
+
+/* What is small and never left incoming/ is not unlinked but given again. */
+static void choose_spares(struct qmgr *q, struct batch *b)
+{
+	size_t room = q->recycles ? QMGR_SPARES - q->spare_count : 0;
+
+	for (size_t i = 0; i < b->released_count; i++) {
+		const struct message *m = b->released[i];
+
+		b->errors[i] = 0;
+		b->fds[i] = NOT_KEPT;
+		if (room == 0 || m->name.place != QUEUE_INCOMING ||
+		    m->size > QUEUE_SPARE_OCTETS)
+			continue;
+		b->fds[i] = KEEP;
+		room--;
+	}
+}
+
+static void keep_spare(struct qmgr *q, uint64_t id, int fd)
+{
+	if (q->spare_count == QMGR_SPARES)
+		log_panic("more spare files than were chosen");
+	q->spares[q->spare_count++] = (struct queue_spare){ id, fd };
 }
 
 static void begin(void *ctx)
@@ -121,8 +155,11 @@ static void begin(void *ctx)
 	}
 	r->now.errors = realloc(r->now.errors,
 	    (r->now.released_room + 1) * sizeof(int));
-	if (r->now.errors == NULL)
+	r->now.fds = realloc(r->now.fds,
+	    (r->now.released_room + 1) * sizeof(int));
+	if (r->now.errors == NULL || r->now.fds == NULL)
 		log_fatal("no memory");
+	choose_spares(r->qmgr, &r->now);
 	r->running = true;
 	disk_add(r->qmgr->disk, &r->work);
 }
@@ -141,8 +178,11 @@ static void done(struct disk_work *w)
 	for (size_t i = 0; i < b->count; i++)
 		message_recorded(q, b->records[i].message,
 		    b->records[i].index);
-	for (size_t i = 0; i < b->released_count; i++)
+	for (size_t i = 0; i < b->released_count; i++) {
+		if (b->fds[i] >= 0)
+			keep_spare(q, b->released[i]->id, b->fds[i]);
 		message_released(q, b->released[i], b->errors[i]);
+	}
 	agents_flush(q);
 	begin(r);
 }

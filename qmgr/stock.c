@@ -16,11 +16,13 @@
 #define MESSAGES_PER_TURN 64
 #define WANT_MAX 256
 #define BATCH 64
+#define SPARES_LEFT 32
 
 struct make_work {
 	struct disk_work work;
 	struct qmgr *qmgr;
-	size_t count;
+	size_t count, spare_count;
+	struct queue_spare spares[BATCH];
 	uint64_t ids[BATCH];
 	int fds[BATCH];
 	int error;
@@ -58,8 +60,8 @@ static void run_make(struct disk_work *dw)
 {
 	struct make_work *w = (struct make_work *)dw;
 
-	w->error = queue_spool_stock(&w->qmgr->spool, w->count, w->ids,
-	    w->fds) < 0 ? errno : 0;
+	w->error = queue_spool_stock(&w->qmgr->spool, w->count, w->spares,
+	    w->spare_count, w->ids, w->fds) < 0 ? errno : 0;
 }
 
 /* Its id is claimed as long as somebody has it. 0, or -1: nobody wants
@@ -100,6 +102,9 @@ static void made(struct disk_work *dw)
 		free(w);
 		return;
 	}
+	/* Their old names are gone for good. */
+	for (size_t i = 0; i < w->spare_count; i++)
+		recorder_forget(q, w->spares[i].id);
 	for (size_t i = 0; i < w->count; i++) {
 		int rc = give(q, w->ids[i], w->fds[i]);
 
@@ -109,6 +114,22 @@ static void made(struct disk_work *dw)
 	}
 	free(w);
 	stock_serve(q);
+}
+
+/* The oldest, and only while enough younger ones are left: an agent may
+ * still close what it just delivered. */
+static void take_spares(struct qmgr *q, struct make_work *w)
+{
+	size_t n = q->spare_count > SPARES_LEFT
+	    ? q->spare_count - SPARES_LEFT : 0;
+
+	if (n > w->count)
+		n = w->count;
+	memcpy(w->spares, q->spares, n * sizeof(w->spares[0]));
+	w->spare_count = n;
+	q->spare_count -= n;
+	memmove(q->spares, q->spares + n,
+	    q->spare_count * sizeof(q->spares[0]));
 }
 
 void stock_serve(struct qmgr *q)
@@ -130,6 +151,7 @@ void stock_serve(struct qmgr *q)
 	w->work.done = made;
 	w->qmgr = q;
 	w->count = n < BATCH ? n : BATCH;
+	take_spares(q, w);
 	q->making = true;
 	disk_add(q->disk, &w->work);
 }

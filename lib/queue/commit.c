@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "queue/commit.h"
 #include "queue/format.h"
+#include "queue/spool.h"
 
 #define STREAM_CHUNK 65536u
 #define EDIT_COPY 16384u
@@ -269,11 +270,17 @@ ssize_t queue_commit_pread(struct queue_commit *c, void *to, size_t n,
 /* Header, envelope and content in one write, in order. */
 static int write_whole(struct queue_commit *c, struct queue_header *h)
 {
+	static const char zeros[QUEUE_SPARE_OCTETS];
 	unsigned char raw[QUEUE_HEADER_SIZE];
-	struct iovec iov[3] = {
+	size_t n = sizeof(raw) + c->envelope.n + c->memory.n;
+	struct iovec iov[4] = {
 		{ raw, sizeof(raw) },
 		{ c->envelope.p, c->envelope.n },
 		{ c->memory.p, c->memory.n },
+		/* All of a file of a spare's size is written each time: the
+		 * size stays, and nothing of the message before is left. */
+		{ (char *)(uintptr_t)zeros, n < QUEUE_SPARE_OCTETS
+		    ? QUEUE_SPARE_OCTETS - n : 0 },
 	};
 
 	h->envelope_offset = QUEUE_HEADER_SIZE;
@@ -285,7 +292,7 @@ static int write_whole(struct queue_commit *c, struct queue_header *h)
 	h->sum2 = crc32c(queue_content_sum_start(c->id, h->sum1),
 	    c->memory.p, c->memory.n);
 	queue_header_encode(h, raw);
-	return sys_writev_all(c->fd, iov, 3);
+	return sys_writev_all(c->fd, iov, 4);
 }
 
 /* The envelope after the content, and the header last. */
@@ -334,7 +341,9 @@ int queue_commit(struct queue_commit *c, struct queue_envelope *e,
 	h.content_octets = c->size;
 	if ((c->streamed ? write_rest(c, &h) : write_whole(c, &h)) < 0)
 		return fail(c, errno);
-	if (sys_fsync(c->fd) < 0)
+	/* The octets and what it takes to find them; in a file that was
+	 * written before that is no metadata at all. */
+	if (sys_fdatasync(c->fd) < 0)
 		return fail(c, errno);
 	/*
 	 * Where leases do not work, qmgr may have unlinked a file that it

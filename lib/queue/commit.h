@@ -22,7 +22,7 @@
 struct queue_commit;
 
 /*
- * fd is open for reading and writing, empty, and stays the caller's. limit:
+ * fd is open for reading and writing, at its start, and stays the caller's. limit:
  * the most octets of content (message_size_limit). 0, or -1 without memory.
  */
 int queue_commit_begin(struct queue_commit **c_r, int fd, uint64_t id,

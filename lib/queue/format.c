@@ -4,9 +4,12 @@
  * States of a file, the function that changes them, and what a crash costs
  * (those of a message, which begin where this ends: qmgr/message.c):
  *
- *	(nothing)
- *	  |  queue_spool_stock(): create, sync the directory once for many.
- *	  |  Crash: perhaps an empty file; torn, unlinked by recovery.
+ *	(nothing)				OVER (below)
+ *	  |  queue_spool_stock(): create,	  |  or rename an old file;
+ *	  |  sync the directory once for many.	<-+
+ *	  |  Crash: perhaps an empty file, torn, unlinked by recovery; or one
+ *	  |  of the two names: the old one is over (`done` says so), the new
+ *	  |  one does not fit the id inside: torn.
  *	EMPTY in incoming/, name durable, id never given again
  *	  |  queue_commit(): write, sync. Crash before the sync returned:
  *	  |  nothing was answered. The file is torn (unlinked), damaged (its
@@ -19,6 +22,10 @@
  *	  |  log. Header, envelope and content are never written again.
  *	  |  queue_spool_move(): rename. Crash: one of the two names.
  *	WHOLE in deferred/, hold/ or corrupt/
+ *	  +->	OVER in incoming/: queue_spool_retire() makes the header
+ *	  |	blank when every recipient's end is durable in `done`, which
+ *	  |	forgets them only after the new name is durable. Crash: the
+ *	  |	header is there or not; nothing is left to do, as below.
  *	  |  queue_spool_release(): unlink, after every recipient's end is
  *	  |  durable in `done` or in the log. Crash: the name may come back;
  *	  |  `done` or the log then says that nothing is left to do.

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/sys.h"
@@ -181,7 +182,57 @@ static int reserve_ids(struct queue_spool *s, uint64_t last)
 	return rc;
 }
 
-int queue_spool_stock(struct queue_spool *s, size_t count, uint64_t ids_r[],
+bool queue_spool_can_recycle(const struct queue_spool *s)
+{
+	static const long copies[] = { 0x9123683e /* btrfs */,
+		0x2fc12fc1 /* zfs */, 0xca451a4e /* bcachefs */ };
+	struct statfs fs;
+
+	if (fstatfs(s->place[QUEUE_INCOMING], &fs) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++)
+		if (fs.f_type == copies[i])
+			return false;
+	return true;
+}
+
+int queue_spool_retire(const struct queue_spool *s, uint64_t id)
+{
+	static const unsigned char blank[QUEUE_HEADER_SIZE];
+	struct queue_name name = { .id = id, .place = QUEUE_INCOMING };
+	int fd = queue_spool_open_file(s, &name, true);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && st.st_size == QUEUE_SPARE_OCTETS &&
+	    sys_pwrite_all(fd, blank, sizeof(blank), 0) == 0)
+		return fd;
+	sys_close(fd);
+	return -1;
+}
+
+/* A spare file under its new name, or -1: it is gone, one is to be made. */
+static int reuse(struct queue_spool *s, const struct queue_spare *spare,
+    uint64_t id)
+{
+	struct queue_name from = { .id = spare->id, .place = QUEUE_INCOMING };
+	struct queue_name to = { .id = id, .place = QUEUE_INCOMING };
+	char from_path[PATH_SIZE], to_path[PATH_SIZE];
+
+	file_path(&from, from_path);
+	file_path(&to, to_path);
+	if (queue_is_unheld(spare->fd) &&
+	    sys_renameat(s->place[QUEUE_INCOMING], from_path,
+		s->place[QUEUE_INCOMING], to_path) == 0)
+		return spare->fd;
+	sys_close(spare->fd);
+	queue_spool_release(s, &from);
+	return -1;
+}
+
+int queue_spool_stock(struct queue_spool *s, size_t count,
+    const struct queue_spare spares[], size_t spare_count, uint64_t ids_r[],
     int fds_r[])
 {
 	uint64_t now = (uint64_t)seconds_now() << ID_COUNTER_BITS;
@@ -197,6 +248,10 @@ int queue_spool_stock(struct queue_spool *s, size_t count, uint64_t ids_r[],
 		struct queue_name name = { .place = QUEUE_INCOMING };
 
 		name.id = ids_r[made] = s->next_id++;
+		fds_r[made] = made < spare_count
+		    ? reuse(s, &spares[made], name.id) : -1;
+		if (fds_r[made] >= 0)
+			continue;
 		file_path(&name, path);
 		fds_r[made] = sys_openat(s->place[QUEUE_INCOMING], path,
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -308,7 +363,7 @@ void queue_spool_drop_due(const struct queue_spool *s, int64_t due)
 /* --- judging ---------------------------------------------------------- */
 
 /* Has the file the octets that its header promises, if it has a header? */
-static bool is_torn(int fd)
+static bool is_torn(int fd, uint64_t id)
 {
 	unsigned char raw[QUEUE_HEADER_SIZE];
 	struct queue_header h;
@@ -321,7 +376,8 @@ static bool is_torn(int fd)
 	if (n < (ssize_t)sizeof(raw) || queue_header_is_blank(raw))
 		return true;
 	return queue_header_decode(raw, &h, &why) == 0 &&
-	    (uint64_t)st.st_size < h.log_offset;
+	    ((id != 0 && h.id != id) ||
+	    (uint64_t)st.st_size < h.log_offset);
 }
 
 enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
@@ -332,7 +388,9 @@ enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
 	if (queue_reader_open_header(&r, fd, id, why_r) < 0) {
 		if (errno != EBADMSG)
 			return QUEUE_KIND_ERROR;
-		return is_torn(fd) ? QUEUE_KIND_TORN : QUEUE_KIND_DAMAGED;
+		/* Elsewhere a message has the name that it has inside. */
+		return is_torn(fd, deep ? id : 0) ? QUEUE_KIND_TORN
+		    : QUEUE_KIND_DAMAGED;
 	}
 	if (deep && queue_reader_verify(&r) < 0) {
 		*why_r = "wrong checksum of the content";

@@ -44,12 +44,36 @@ int queue_spool_open(struct queue_spool *, int dir, bool lock, bool wait,
 void queue_spool_close(struct queue_spool *);
 
 /*
- * Verb 1, get. Creates count empty files in incoming/, mode 0600, with one
- * sync of the directory for all. Gives descriptors for reading and writing,
- * which are the caller's. 0 with all of them or -1 with none.
+ * Verb 1, get. Makes count files in incoming/, mode 0600, with one sync of
+ * the directory for all. Gives descriptors for reading and writing, which are
+ * the caller's. 0 with all of them or -1 with none.
+ *
+ * spares: files of messages that are over (queue_spool_retire()); they are
+ * used up, at most count of them. Such a file gets a new name instead of
+ * being unlinked and made anew: its blocks are overwritten whole by the next
+ * commit, which then changes no metadata. When somebody else has it open (a
+ * reader would read the next message) it is unlinked after all. What `done`
+ * has of their messages may be forgotten when this returned 0, never before.
  */
-int queue_spool_stock(struct queue_spool *, size_t count, uint64_t ids_r[],
+#define QUEUE_SPARE_OCTETS 16384u
+struct queue_spare {
+	uint64_t id;
+	int fd;
+};
+int queue_spool_stock(struct queue_spool *, size_t count,
+    const struct queue_spare spares[], size_t spare_count, uint64_t ids_r[],
     int fds_r[]);
+/*
+ * Instead of release, for a file in incoming/ all of whose results are on
+ * stable storage in `done`: its header is made blank, so that nobody takes it
+ * for a message any more (not synced: after a crash `done` says it). The
+ * descriptor for queue_spool_stock(), or -1: it is not of the one size that
+ * is given again, or cannot be opened; release it.
+ */
+int queue_spool_retire(const struct queue_spool *, uint64_t id);
+/* Where files may be overwritten in place: not on filesystems that copy on
+ * write, which gain nothing. */
+bool queue_spool_can_recycle(const struct queue_spool *);
 /* Verb 3, open: a regular file with one link, no symbolic link followed.
  * -1: ENOENT, or EBADMSG for what is no queue file. */
 int queue_spool_open_file(const struct queue_spool *,
@@ -76,7 +100,9 @@ const char *queue_place_name(enum queue_place);
 /* What a file turned out to be. */
 enum queue_kind {
 	QUEUE_KIND_WHOLE,	/* a message */
-	QUEUE_KIND_TORN,	/* none: may be unlinked when nobody holds it */
+	QUEUE_KIND_TORN,	/* none, or over and given again (another id in
+				   the header than in the name of incoming/):
+				   may be unlinked when nobody holds it */
 	QUEUE_KIND_DAMAGED,	/* goes to corrupt/ */
 	QUEUE_KIND_STRANGE,	/* not ours: a link, a pipe, ...: left alone */
 	QUEUE_KIND_ERROR	/* could not be read now (errno) */

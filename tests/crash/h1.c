@@ -35,12 +35,14 @@
 #define MESSAGES 4
 #define RECIPIENTS 2
 #define DONE_AREA 320		/* 10 records: it is switched all the time */
+#define DONE_SMALL 192		/* 6: also within a run that began empty */
 #define CONTROL_RUNS 3000	/* in which a losing order must be caught */
 
 enum order {
 	ORDER_OURS,
 	ORDER_LINK_LATE, ORDER_RENAME_LATE, ORDER_NO_DIR_SYNC,
 	ORDER_NO_FILE_SYNC, ORDER_DONE_UNSYNCED, ORDER_DEFER_UNSYNCED,
+	ORDER_REUSE_UNRECORDED, ORDER_SPARE_FORGOTTEN,
 	ORDER_COUNT
 };
 
@@ -52,13 +54,15 @@ static const char *const order_names[ORDER_COUNT] = {
 	"create, sync directory, write, no file sync",
 	"result called recorded before the done log is synced",
 	"done log forgets a deferred message whose log is not synced",
+	"a file is given again before its results are recorded",
+	"done log forgets a spare whose new name is not durable",
 };
 
 enum broken { LOST, AGAIN, OTHER, BROKEN_COUNT };
 
 /* The promise that an order is known to break. */
 static const enum broken order_breaks[ORDER_COUNT] = {
-	OTHER, LOST, LOST, LOST, LOST, AGAIN, AGAIN,
+	OTHER, LOST, LOST, LOST, LOST, AGAIN, AGAIN, LOST, AGAIN,
 };
 
 enum result { PENDING, BEGUN, RECORDED };
@@ -88,9 +92,15 @@ struct run {
 	int messages;		/* of this run: an even number */
 	bool kill_after, first_start;
 	bool same;		/* the shadow knows the live tree's shape */
+	struct queue_spare spare;	/* one file that is over, or id 0 */
 };
 
 static bool verbose;
+
+static size_t done_area(const struct run *run)
+{
+	return run->order == ORDER_SPARE_FORGOTTEN ? DONE_SMALL : DONE_AREA;
+}
 
 /* --- the child -------------------------------------------------------- */
 
@@ -171,7 +181,8 @@ static void commit_unsynced(struct run *run, int fd, const struct message *m)
 }
 
 /* Verbs 1 and 2, as run->order has it; the last line is the 250. */
-static struct message *receive(struct run *run, struct queue_spool *s)
+static struct message *receive(struct run *run, struct queue_spool *s,
+    struct queue_done *d)
 {
 	struct promise *p = run->promise;
 	int in = s->place[QUEUE_INCOMING], fd;
@@ -182,7 +193,13 @@ static struct message *receive(struct run *run, struct queue_spool *s)
 	    ? 66000 + (uint32_t)rand_r(&run->seed) % 5000
 	    : 20 + (uint32_t)rand_r(&run->seed) % 2000;
 	if (run->order == ORDER_OURS || run->order >= ORDER_NO_FILE_SYNC) {
-		must(queue_spool_stock(s, 1, &m->id, &fd), "stock");
+		struct queue_spare *spare = &run->spare;
+
+		must(queue_spool_stock(s, 1, spare, spare->id != 0, &m->id,
+		    &fd), "stock");
+		if (spare->id != 0)
+			queue_done_forget(d, spare->id);
+		spare->id = 0;
 	} else {
 		m->id = s->next_id++;
 		queue_id_text(m->id, name);
@@ -256,10 +273,20 @@ static void log_results(struct run *run, struct queue_spool *s,
 	buf_fini(&b);
 }
 
-static void release(struct run *run, struct queue_spool *s,
-    const struct queue_name *name)
+/* True: kept as a spare, and `done` has to remember it. */
+static bool retire(struct run *run, struct queue_spool *s, uint64_t id)
 {
-	(void)run;
+	int fd;
+
+	if (run->spare.id != 0 || rand_r(&run->seed) % 4 == 0 ||
+	    (fd = queue_spool_retire(s, id)) < 0)
+		return false;
+	run->spare = (struct queue_spare){ id, fd };
+	return true;
+}
+
+static void release(struct queue_spool *s, const struct queue_name *name)
+{
 	must(queue_spool_release(s, name), "release");
 	if (name->place == QUEUE_DEFERRED)
 		queue_spool_drop_due(s, name->due);
@@ -290,7 +317,7 @@ static void defer(struct run *run, struct queue_spool *s,
 	log_results(run, s, &name, m, second);
 	log_results(run, s, &name, m, third);
 	m->result[1] = RECORDED;
-	release(run, s, &name);
+	release(s, &name);
 }
 
 static void handle(struct run *run, struct queue_spool *s,
@@ -309,8 +336,14 @@ static void handle(struct run *run, struct queue_spool *s,
 		break;
 	default:
 		record(run, s, d, m, 0);
+		if (run->order == ORDER_REUSE_UNRECORDED &&
+		    retire(run, s, m->id))
+			break;
 		record(run, s, d, m, 1);
-		release(run, s, &name);
+		if (!retire(run, s, m->id))
+			release(s, &name);
+		else if (run->order != ORDER_SPARE_FORGOTTEN)
+			break;
 		queue_done_forget(d, m->id);
 	}
 }
@@ -336,14 +369,16 @@ static void scenario(struct run *run)
 	struct queue_done *d;
 	const char *why;
 
+	run->spare.id = 0;
 	sys_set_hook(hook, run);
 	must(queue_spool_open(&s, run->live, true, false, &why), why);
-	d = queue_done_open(run->live, DONE_AREA);
+	d = queue_done_open(run->live, done_area(run));
 	must(d == NULL ? -1 : 0, "done");
 	queue_done_read(d, forget, d);
 	must(queue_recover(&s, note, NULL), "recover");
 	for (int i = 0; i < run->messages; i += 2) {
-		struct message *a = receive(run, &s), *b = receive(run, &s);
+		struct message *a = receive(run, &s, d);
+		struct message *b = receive(run, &s, d);
 
 		handle(run, &s, d, a);
 		handle(run, &s, d, b);
@@ -512,7 +547,7 @@ static void check(struct run *run, int dir, const char *name,
 		broken[OTHER]++;
 		return;
 	}
-	d = queue_done_open(dir, DONE_AREA);
+	d = queue_done_open(dir, done_area(run));
 	if (d == NULL || queue_done_read(d, done_seen, &v) < 0 ||
 	    queue_recover(&s, found, &v) < 0) {
 		fprintf(stderr, "crash-h1: recovery failed: %s\n",
@@ -571,7 +606,7 @@ static void prepare(struct run *run)
 	}
 	if (!run->first_start && faccessat(run->live, "done", F_OK, 0) < 0) {
 		must(queue_spool_open(&s, run->live, true, false, &why), why);
-		d = queue_done_open(run->live, DONE_AREA);
+		d = queue_done_open(run->live, done_area(run));
 		must(d == NULL ? -1 : 0, "done");
 		queue_done_close(&d);
 		queue_spool_close(&s);

@@ -55,7 +55,7 @@ static void an_id_is_never_given_twice(void **state)
 
 	(void)state;
 	for (int i = 0; i < 4; i++) {
-		assert_int_equal(queue_spool_stock(&p.spool, 3, ids, fds), 0);
+		assert_int_equal(queue_spool_stock(&p.spool, 3, NULL, 0, ids, fds), 0);
 		for (int k = 0; k < 3; k++) {
 			struct queue_name name = { .id = ids[k] };
 
@@ -86,7 +86,7 @@ static void without_the_id_file_the_names_tell(void **state)
 	queue_spool_close(&p.spool);
 	assert_int_equal(queue_spool_open(&p.spool, p.dir, true, false, &why),
 	    0);
-	assert_int_equal(queue_spool_stock(&p.spool, 1, &id, &fd), 0);
+	assert_int_equal(queue_spool_stock(&p.spool, 1, NULL, 0, &id, &fd), 0);
 	assert_true(id > high);
 	close(fd);
 	end(&p);
@@ -115,7 +115,7 @@ static void a_file_that_somebody_holds_is_seen(void **state)
 	int fd, mine;
 
 	(void)state;
-	assert_int_equal(queue_spool_stock(&p.spool, 1, &name.id, &fd), 0);
+	assert_int_equal(queue_spool_stock(&p.spool, 1, NULL, 0, &name.id, &fd), 0);
 	mine = queue_spool_open_file(&p.spool, &name, true);
 	assert_true(mine >= 0);
 	assert_false(queue_is_unheld(mine));
@@ -145,7 +145,7 @@ static void a_queue_run_reads_only_what_is_due(void **state)
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		names[i] = (struct queue_name){ .place = QUEUE_INCOMING };
-		assert_int_equal(queue_spool_stock(&p.spool, 1, &names[i].id,
+		assert_int_equal(queue_spool_stock(&p.spool, 1, NULL, 0, &names[i].id,
 		    &fd), 0);
 		close(fd);
 		assert_int_equal(queue_spool_move(&p.spool, &names[i],
