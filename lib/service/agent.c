@@ -32,7 +32,7 @@ struct work {
 	LIST_ENTRY(work) all;
 	uint64_t session;	/* conversation that it came by */
 	struct agent *agent;
-	bool *reported;		/* a recipient */
+	bool *reported;		/* a recipient; behind the lock */
 };
 
 /* What threads share is behind one lock; sending has one of its own, so that
@@ -70,8 +70,11 @@ static struct str put(char **at, struct str s, size_t max)
 	return copy;
 }
 
-static void hold(struct agent *a, const struct agent_result *m)
+/* Recipient i of the job is from now on held and no longer running, in one
+ * step: say_state() is to name it once. */
+static void hold(struct work *w, size_t i, const struct agent_result *m)
 {
+	struct agent *a = w->agent;
 	struct held *h = malloc(sizeof(*h) + m->queue_id.n + m->dsn.n +
 	    m->text.n + m->relay.n + m->diagnostic.n);
 	char *at;
@@ -86,6 +89,9 @@ static void hold(struct agent *a, const struct agent_result *m)
 	h->result.relay = put(&at, m->relay, 512);
 	h->result.diagnostic = put(&at, m->diagnostic, 4096);
 	pthread_mutex_lock(&a->lock);
+	if (w->reported[i])
+		log_panic("a recipient was reported twice");
+	w->reported[i] = true;
 	TAILQ_INSERT_TAIL(&a->held, h, link);
 	a->nheld++;
 	pthread_mutex_unlock(&a->lock);
@@ -213,12 +219,9 @@ void agent_report(struct agent_task *t, size_t i,
 		.file_damaged = o->file_damaged,
 	};
 
-	if (w->reported[i])
-		log_panic("a recipient was reported twice");
 	/* First held, then sent: whatever happens to qmgr in between, the next
-	 * one is told; and only then no longer running. */
-	hold(w->agent, &m);
-	w->reported[i] = true;
+	 * one is told. */
+	hold(w, i, &m);
 	send_result(w->agent, w->session, &m);
 	if (!o->quiet)
 		log_delivery(t, i, o);
