@@ -102,6 +102,7 @@ MAN_PAGES := $(wildcard man/*.[1-9])
 lint:
 	@$(PYTHON) tests/lint/layers.py .
 	@$(PYTHON) tests/lint/banned.py .
+	@$(PYTHON) tests/lint/params.py .
 	@$(PYTHON) tests/lint/rfcs.py .
 	@test -z "$(MAN_PAGES)" || mandoc -Tlint -Wwarning $(MAN_PAGES)
 

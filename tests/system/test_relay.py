@@ -305,7 +305,7 @@ def test_an_unanswered_dot_defers_and_is_sent_again(relay, sinks, reply):
 def test_no_message_is_lost_when_smtp_and_dns_are_killed(relay, sinks):
     sink = sinks()
     inst = relay("minimal_backoff_time=1s", "maximal_backoff_time=2s",
-                 "queue_run_delay=1s", "transport_retry_time=1s")
+                 "queue_run_delay=1s")
     rcpts = [f"r{i}@{d}" for i in range(60)
              for d in ("one.test", "equal.test")]
     stop = threading.Event()
