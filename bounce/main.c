@@ -6,7 +6,7 @@
  * Runs as:     postern-bounce, in an empty root; reads the file handed to it
  * Owns:        nothing
  * Start at:    write_notice(); notice.c writes the message
- * RFCs:        3461, 3464, 3834, 6522, 6533
+ * RFCs:        3461, 3464, 3834, 5321 (6.1), 6522, 6533
  */
 #include <stdio.h>
 #include <string.h>

@@ -2,9 +2,10 @@
  * postern - the operator's command
  *
  * Hears from:  the operator
- * Talks to:    master (signals), qmgr and pickup (sockets below the spool)
+ * Talks to:    master (signals, the lock of its pid file); pickup, which
+ *              passes on to qmgr (msgs/queue.h)
  * Runs as:     the operator
- * Owns:        nothing
+ * Owns:        the files it is told to write: etc/, tables, the users file
  * Start at:    the table `commands`
  * RFCs:        none
  */

@@ -7,7 +7,8 @@
  * Runs as:     postern-qmgr, in an empty root, with the spool
  * Owns:        the spool: incoming/ deferred/ hold/ corrupt/ done
  * Start at:    message.c, the states of a message
- * RFCs:        5321 section 4.5.4 (retry), 3461 (when a notice is due)
+ * RFCs:        5321 (4.5.4 retry, 6.1), 3461 (4.1, 4.3: when a notice is
+ *              due)
  */
 #include <signal.h>
 #include "qmgr/core.h"

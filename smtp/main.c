@@ -6,7 +6,7 @@
  * Runs as:     postern-smtp, in an empty root, with the right to connect
  * Owns:        the messages it carries, as read-only descriptors
  * Start at:    deliver.c; session.c and transact.c speak the protocol
- * RFCs:        5321, 1870, 2033, 2920, 3207, 3461, 6152, 6531, 7505
+ * RFCs:        5321, 1870, 2033, 2920, 3207, 3461, 3463, 6152, 6531, 7505
  */
 #include <sys/resource.h>
 #include "base/log.h"

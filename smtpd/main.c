@@ -7,7 +7,8 @@
  * Runs as:  postern-smtpd, in an empty directory, without files
  * Owns:     nothing but its sessions
  * Start at: command.c (the table), then cmd_rcpt.c and txn.c
- * Obeys:    RFC 5321 6409 2033; 1870 2034 2920 3030 3207 3461 4954 6152 6531
+ * Obeys:    RFC 5321 6409 2033; 1870 2034 2920 3030 3207 3461 3848 4954 6152
+ *           6531
  */
 #include <unistd.h>
 #include "base/log.h"
