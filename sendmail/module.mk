@@ -6,3 +6,5 @@ pickup_SRCS := sendmail/pickup_main.c sendmail/submission.c \
 	sendmail/maildrop.c sendmail/operator.c
 pickup_LIBS := mail service msgs config ipc base
 sendmail/main_CFLAGS := -DPOSTERN_BINDIR='"$(BINDIR)"'
+tests/unit/sendmail_SRCS := sendmail/input.c
+tests/unit/sendmail_LIBS := config ipc base
