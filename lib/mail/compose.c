@@ -107,10 +107,10 @@ int mail_received_append(struct buf *b, const struct mail_received *r,
 		append_client(b, r, eol);
 	buf_append_c(b, "by ");
 	append_domain(b, r->by);
-	if (r->by_comment.n > 0 || local) {
+	if (r->by_comment.n > 0 || (local && r->uid != UINT32_MAX)) {
 		buf_append_c(b, " (");
 		append_comment(b, r->by_comment);
-		if (local)
+		if (local && r->uid != UINT32_MAX)
 			buf_printf(b, "%sfrom userid %u",
 			    r->by_comment.n > 0 ? ", " : "", r->uid);
 		buf_append_char(b, ')');

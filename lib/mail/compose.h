@@ -19,7 +19,8 @@ struct mail_received {
 	bool esmtp, with_tls, with_auth, with_utf8;	/* RFC 3848, 6531 */
 	struct str id;		/* queue id */
 	struct str rcpt_local, rcpt_domain;	/* "for", when there is one */
-	unsigned uid;		/* MAIL_PROTOCOL_LOCAL: "by ..., from userid" */
+	unsigned uid;		/* MAIL_PROTOCOL_LOCAL: "by ..., from userid";
+				 * UINT32_MAX: made by the suite itself */
 	int64_t time;		/* seconds, UTC */
 	int zone;		/* minutes east of UTC */
 };
