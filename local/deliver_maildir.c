@@ -17,7 +17,7 @@ static int open_user_dir(struct delivery_job *j)
 {
 	const int flags = O_RDONLY | O_DIRECTORY;
 	char *dir = arena_cstr(j->arena, j->request->dir), *slash;
-	int fd;
+	int fd, root = j->root;
 
 	if (dir == NULL || str_has_nul(j->request->dir)) {
 		errno = EINVAL;
@@ -30,10 +30,14 @@ static int open_user_dir(struct delivery_job *j)
 			return -1;
 		}
 		if (dir[0] == '\0')
-			return sys_open_beneath(j->root, ".", flags, 0);
+			return sys_open_beneath(root, ".", flags, 0);
+		if (dir[0] == '/') { /* among all mailboxes */
+			root = service_dir("mailspool");
+			dir++;
+		}
 		dir[strlen(dir) - 1] = '\0'; /* the / that says Maildir */
 	}
-	fd = sys_open_beneath(j->root, dir, flags, 0);
+	fd = sys_open_beneath(root, dir, flags, 0);
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
 	for (slash = strchr(dir, '/'); ; slash = strchr(slash + 1, '/')) {
@@ -41,17 +45,17 @@ static int open_user_dir(struct delivery_job *j)
 
 		if (slash != NULL)
 			*slash = '\0';
-		if (sys_mkdirat(j->root, dir, 0700) < 0 && errno != EEXIST)
+		if (sys_mkdirat(root, dir, 0700) < 0 && errno != EEXIST)
 			return -1;
 		/* the name of a new directory must be durable too */
-		parent = sys_fsync_dir(j->root, ".");
+		parent = sys_fsync_dir(root, ".");
 		if (parent < 0)
 			return -1;
 		if (slash == NULL)
 			break;
 		*slash = '/';
 	}
-	return sys_open_beneath(j->root, dir, flags, 0);
+	return sys_open_beneath(root, dir, flags, 0);
 }
 
 /* The words say more than errno, whose number says who can mend it. */

@@ -22,14 +22,13 @@ static void deliver_mailbox(struct delivery_job *j, struct deliver_reply *r)
 
 	if (path == NULL || str_has_nul(box)) {
 		deliver_failure(j, r, EINVAL, "mailbox");
-	} else if (box.n == 0 || (box.p[0] != '/' && str_ends(box,
-		STR("/")))) {
+	} else if (box.n > 0 && box.p[0] == '/' && spool < 0) {
+		deliver_outcome(r, AGENT_DEFERRED, "4.3.5", STR("there is no "
+		    "mail_spool_directory; make it, or set home_mailbox"));
+	} else if (box.n == 0 || str_ends(box, STR("/"))) {
 		deliver_maildir(j, r);
 	} else if (box.p[0] != '/') {
 		deliver_mbox(j, j->root, path, r);
-	} else if (spool < 0) {
-		deliver_outcome(r, AGENT_DEFERRED, "4.3.5", STR("there is no "
-		    "mail_spool_directory; make it, or set home_mailbox"));
 	} else { /* "/name": in the directory of all mailboxes */
 		deliver_mbox(j, spool, path + 1, r);
 	}

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/expand.h"
 #include "local/forward.h"
 #include "local/recipient.h"
 #include "local/targets.h"
@@ -26,6 +27,7 @@
 #define DELIVER_SPARE (100 * CLOCK_SECOND)
 #define LOOKUP_TIMEOUT (30 * CLOCK_SECOND)
 #define DEPTH_MAX 100
+#define PATH_OCTETS 1024		/* of an address */
 
 struct walk {
 	struct agent_task *task;
@@ -500,14 +502,10 @@ static int to_mailbox(struct walk *w, struct str name, const struct user *u)
 	}
 	if (!u->is_virtual && p->home_mailbox[0] != '\0')
 		req.mailbox = str_of(p->home_mailbox);
-	else if (!u->is_virtual && spool > 0 &&
-	    p->mail_spool_directory[spool - 1] == '/')
-		return defer(w, "4.3.5", STR("Maildirs in "
-		    "mail_spool_directory are not supported; set "
-		    "home_mailbox"));
 	else if (!u->is_virtual)
-		req.mailbox = arena_printf(w->arena, "/" STR_FMT,
-		    STR_ARG(name));
+		req.mailbox = arena_printf(w->arena, "/" STR_FMT "%s",
+		    STR_ARG(name), spool > 0 &&
+		    p->mail_spool_directory[spool - 1] == '/' ? "/" : "");
 	ask_user(w, name, false, &req, &rep, &found, &again);
 	if (!found)
 		unknown_user(w, name);
@@ -597,6 +595,49 @@ static int send_on(struct walk *w)
 	return settle(w);
 }
 
+/* $user, $local, $domain, $extension, $recipient in luser_relay. */
+static bool find_name(struct str name, struct str *value, void *ctx)
+{
+	const struct walk *w = ctx;
+	const struct {
+		const char *name;
+		struct str value;
+	} rows[] = {
+		{ "user", w->user }, { "local", w->local },
+		{ "domain", w->domain }, { "extension", w->extension },
+		{ "recipient", w->task->job.rcpts.v[w->position] },
+		{ "recipient_delimiter", w->extension.n == 0 ? STR_NONE
+		    : str_sub(w->local, w->user.n, 1) },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (str_eq_c(name, rows[i].name)) {
+			*value = rows[i].value;
+			return true;
+		}
+	return false;
+}
+
+/* Nobody is there: somebody looks after such mail. */
+static int to_luser_relay(struct walk *w)
+{
+	const char *why;
+	struct buf b;
+	int rc;
+
+	buf_init(&b, PATH_OCTETS);
+	if (expand_text(str_of(service_params()->luser_relay), find_name, w,
+		&b, &why) < 0) {
+		log_warn("luser_relay: %s", why);
+		rc = defer(w, "4.3.5", STR("luser_relay is not right"));
+	} else {
+		w->has_failed = false;
+		rc = add_forward(w, arena_str(w->arena, buf_str(&b)));
+	}
+	buf_fini(&b);
+	return rc;
+}
+
 static int deliver_name(struct walk *w)
 {
 	const struct params *p = service_params();
@@ -615,12 +656,8 @@ static int deliver_name(struct walk *w)
 	rc = deliver_user(w, w->user, 0, true);
 	if (rc == 0 && w->has_failed && !w->has_sent && w->nforward == 0 &&
 	    p->luser_relay[0] != '\0' &&
-	    strcmp(w->failure.dsn, "5.1.1") == 0 &&
-	    strchr(p->luser_relay, '$') == NULL) {
-		/* nobody is there: somebody looks after such mail */
-		w->has_failed = false;
-		return add_forward(w, str_of(p->luser_relay));
-	}
+	    strcmp(w->failure.dsn, "5.1.1") == 0)
+		return to_luser_relay(w);
 	return rc;
 }
 

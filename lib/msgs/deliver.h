@@ -25,7 +25,8 @@ struct deliver_request {
 	struct str queue_id; /* checked against the file before it starts */
 	struct str dir;      /* virtual: below the root; system: the home */
 	struct str mailbox;  /* below dir: "" Maildir itself, "Maildir/", a
-				file name for mbox */
+				file name for mbox; "/name", "/name/": the
+				same in mail_spool_directory */
 	struct str sender;
 	struct str rcpt;     /* Delivered-To: */
 	struct str original; /* X-Original-To:, "" when the same */

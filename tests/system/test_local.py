@@ -300,6 +300,30 @@ def test_mail_spool_directory_holds_the_mailboxes(local):
         assert f.read() == "untouched"
 
 
+def test_mail_spool_directory_may_hold_maildirs(local):
+    box = local()
+    os.mkdir(box.spool)
+    os.chmod(box.spool, 0o1777)
+    p = box.inst.command("postconf", "-e",
+                         f"mail_spool_directory={box.spool}/")
+    assert p.returncode == 0, p.stderr
+    box.start()
+    box.wait_status(box.send("lucy"), "sent")
+    (path,) = glob.glob(os.path.join(box.spool, "lucy/new/*"))
+    assert os.stat(path).st_uid == LUCY
+
+
+def test_luser_relay_gets_what_nobody_gets(local):
+    box = local("local_recipient_maps=")
+    p = box.inst.command("postconf", "-e",
+                         "luser_relay=anna@our.test")
+    assert p.returncode == 0, p.stderr
+    box.start()
+    box.send("nobody-there")
+    (m,) = box.inst.wait_messages("anna", 1)
+    assert f"Delivered-To: nobody-there@{DOMAIN}".encode() in m
+
+
 def test_mailbox_command_and_unknown_users(local):
     box = local()
     p = box.inst.command("postconf", "-e", "mailbox_command=cat > $HOME/got")
