@@ -55,15 +55,15 @@ int deliver_from_line(const struct deliver_request *q, struct buf *out)
 int deliver_is_loop(struct delivery_job *j)
 {
 	const struct str name = STR("Delivered-To:");
-	char *p = arena_alloc(j->arena, SCAN_MAX);
+	size_t most = j->reader.header.content_octets < SCAN_MAX
+	    ? (size_t)j->reader.header.content_octets : SCAN_MAX;
+	char *p = arena_alloc(j->arena, most + 1);
 	struct str rest, line;
 	ssize_t n;
 
 	if (p == NULL)
 		return -1;
-	n = queue_reader_pread(&j->reader, p,
-	    j->reader.header.content_octets < SCAN_MAX
-		? (size_t)j->reader.header.content_octets : SCAN_MAX, 0);
+	n = queue_reader_pread(&j->reader, p, most, 0);
 	if (n < 0)
 		return -1;
 	rest = str_n(p, (size_t)n);

@@ -69,7 +69,10 @@ static void failed(struct delivery_job *j, struct deliver_reply *r,
 static int copy_message(struct delivery_job *j, struct delivery *d,
     bool *damaged, const char **why)
 {
-	char *piece = arena_alloc(j->arena, PIECE);
+	/* one octet more than the content: its end is found at once */
+	size_t most = j->reader.header.content_octets < PIECE
+	    ? (size_t)j->reader.header.content_octets + 1 : PIECE;
+	char *piece = arena_alloc(j->arena, most);
 	struct buf fields;
 	ssize_t n;
 	int rc;
@@ -82,7 +85,7 @@ static int copy_message(struct delivery_job *j, struct delivery *d,
 	if (rc == 0)
 		rc = delivery_write(d, buf_str(&fields));
 	buf_fini(&fields);
-	while (rc == 0 && (n = queue_reader_read(&j->reader, piece, PIECE)) !=
+	while (rc == 0 && (n = queue_reader_read(&j->reader, piece, most)) !=
 	    0) {
 		*why = "queue file is damaged or cannot be read";
 		if (n < 0) {
