@@ -546,7 +546,9 @@ static void logged(struct disk_work *dw)
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		struct recipient *r = &m->recipients[i];
 
-		if (r->state != RCPT_FAILED && r->state != RCPT_FAILED_LOGGED)
+		if (r->state != RCPT_FAILED &&
+		    r->state != RCPT_FAILED_LOGGED &&
+		    r->state != RCPT_CLOSED) /* close_silent() */
 			continue;
 		if (r->holder != 0)
 			agents_tell(q, r->holder, m->id, (uint32_t)i);

@@ -177,6 +177,16 @@ def test_nothing_is_returned_to_nobody(new_instance):
     assert "non-delivery notification" not in i.log()
 
 
+def test_an_agent_may_forget_what_nobody_is_told_of(new_instance):
+    """Else it would hold the result for ever, and not end when all stop."""
+    inst = new_instance(sets=["virtual_mailbox_maps=static:all"])
+    inst.send("nobody", sender="")
+    inst.wait_log(r"undeliverable notification discarded")
+    inst.wait_log(r": removed$")
+    assert inst.stop().returncode == 0
+    assert "does not end" not in inst.log()
+
+
 def test_the_sender_is_told_once_of_a_delay(new_instance):
     i = relaying(new_instance, free_port(), "delay_warning_time=1s")
     qid = i.send("far@away.test", sender=i.address("anna"))
