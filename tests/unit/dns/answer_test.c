@@ -254,7 +254,7 @@ static void cnames_are_followed_ten_times_and_loops_end(void **state)
 	begin(&p, 0, 11, 0, DNS_A);
 	put_record(&p, "n9.test", DNS_A, 50, "\1\2\3\4", 4);
 	for (int i = 9; i >= 0; i--) {
-		char owner[16], to[16];
+		char owner[32], to[32];
 
 		snprintf(owner, sizeof(owner), i ? "n%d.test" : "x.test",
 		    i - 1);

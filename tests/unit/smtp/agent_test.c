@@ -331,6 +331,13 @@ static int set_up(void **state)
 	    smtp_config_load(&config, &params) < 0;
 }
 
+static int tear_down(void **state)
+{
+	(void)state;
+	arena_free(&arena);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,5 +348,5 @@ int main(void)
 		    drained_it_takes_nothing_and_ends_when_recorded),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
