@@ -3,6 +3,7 @@
  * its own, and this test as `cleanup` and as agents.
  */
 #include <errno.h>
+#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -325,12 +326,16 @@ static bool exists(const char *place, uint64_t id)
 
 static bool is_deferred(uint64_t id)
 {
-	char command[256], text[QUEUE_ID_SIZE];
+	char pattern[256], text[QUEUE_ID_SIZE];
+	glob_t found;
+	int rc;
 
-	snprintf(command, sizeof(command),
-	    "find %s/deferred -name %s | grep -q .", root,
+	snprintf(pattern, sizeof(pattern), "%s/deferred/*/%s", root,
 	    queue_id_text(id, text));
-	return system(command) == 0;
+	rc = glob(pattern, GLOB_NOSORT, NULL, &found);
+	if (rc == 0)
+		globfree(&found);
+	return rc == 0;
 }
 
 static void wait_until(bool (*check)(uint64_t), uint64_t id, bool want)
