@@ -363,7 +363,7 @@ void queue_spool_drop_due(const struct queue_spool *s, int64_t due)
 /* --- judging ---------------------------------------------------------- */
 
 /* Has the file the octets that its header promises, if it has a header? */
-static bool is_torn(int fd, uint64_t id)
+static bool is_torn(int fd)
 {
 	unsigned char raw[QUEUE_HEADER_SIZE];
 	struct queue_header h;
@@ -376,8 +376,18 @@ static bool is_torn(int fd, uint64_t id)
 	if (n < (ssize_t)sizeof(raw) || queue_header_is_blank(raw))
 		return true;
 	return queue_header_decode(raw, &h, &why) == 0 &&
-	    ((id != 0 && h.id != id) ||
-	    (uint64_t)st.st_size < h.log_offset);
+	    (uint64_t)st.st_size < h.log_offset;
+}
+
+/* An undamaged header of another message: it was over when its file was given
+ * again under this name, and nothing was written since. */
+static bool is_given_again(int fd, uint64_t id)
+{
+	struct queue_reader r;
+	const char *why;
+
+	return queue_reader_open_header(&r, fd, 0, &why) == 0 &&
+	    r.header.id != id;
 }
 
 enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
@@ -388,9 +398,9 @@ enum queue_kind queue_classify(int fd, uint64_t id, bool deep,
 	if (queue_reader_open_header(&r, fd, id, why_r) < 0) {
 		if (errno != EBADMSG)
 			return QUEUE_KIND_ERROR;
-		/* Elsewhere a message has the name that it has inside. */
-		return is_torn(fd, deep ? id : 0) ? QUEUE_KIND_TORN
-		    : QUEUE_KIND_DAMAGED;
+		/* Outside of incoming/ the name is always that inside. */
+		return is_torn(fd) || (deep && is_given_again(fd, id))
+		    ? QUEUE_KIND_TORN : QUEUE_KIND_DAMAGED;
 	}
 	if (deep && queue_reader_verify(&r) < 0) {
 		*why_r = "wrong checksum of the content";
