@@ -231,7 +231,12 @@ void message_result(struct qmgr *q, struct message *m, uint32_t index,
 		m->crashes = QMGR_CRASHES;
 	if (res->status == AGENT_SENT) {
 		r->state = RCPT_SENT;
-		r->success_due = r->notify & QUEUE_NOTIFY_SUCCESS;
+		/* RFC 3461 5.2.2: who passed the request on is silent */
+		r->success_due = res->onward != AGENT_PASSED_ON &&
+		    is_wanted(q, m, r, QUEUE_NOTIFY_SUCCESS);
+		r->relayed = res->onward == AGENT_RELAYED;
+		if (r->success_due)
+			r->outcome = outcome_new(res);
 		recorder_add(q, m, index);
 	} else {
 		keep_outcome(q, r, res);
@@ -270,11 +275,11 @@ bool message_is_ending(const struct message *m)
 		return false;
 	for (size_t i = 0; i < m->recipient_count; i++)
 		switch (m->recipients[i].state) {
-		case RCPT_SENT:
+		case RCPT_SENT: case RCPT_RECORDED:
 			if (m->recipients[i].success_due)
 				return false;
 			break;
-		case RCPT_RECORDED: case RCPT_CLOSED:
+		case RCPT_CLOSED:
 			break;
 		default:
 			return false;
@@ -598,7 +603,8 @@ static void log_results(struct qmgr *q, struct message *m)
 
 		switch (r->state) {
 		case RCPT_RECORDED:
-			add_record(w, (uint32_t)i, QUEUE_LOG_SENT, NULL);
+			add_record(w, (uint32_t)i, r->relayed
+			    ? QUEUE_LOG_RELAYED : QUEUE_LOG_SENT, r->outcome);
 			if (r->success_due)
 				m->notices |= 1u << NOTICE_SUCCESS;
 			break;

@@ -52,7 +52,8 @@ struct recipient {
 	struct str address, original, orcpt, transport, nexthop;
 	unsigned notify;
 	enum recipient_state state;
-	bool success_due;	/* NOTIFY=SUCCESS and delivered here */
+	bool success_due;	/* NOTIFY=SUCCESS, and it is ours to tell */
+	bool relayed;		/* to a host that does not tell */
 	struct job *job;
 	struct outcome *outcome;
 	unsigned holder;	/* serial of the agent that waits for word; 0 */

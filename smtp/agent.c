@@ -119,6 +119,7 @@ static void report(const struct job *j, const struct rcpt *r,
 		.diagnostic = o->diagnostic,
 		.nexthop_dead = status == AGENT_DEFERRED && o->nexthop_dead,
 		.file_damaged = status == AGENT_DEFERRED && o->file_damaged,
+		.onward = status == AGENT_SENT ? o->onward : 0,
 	};
 	struct held *h = held_new(&m);
 	void *old = NULL;

@@ -93,6 +93,9 @@ void job_sent(struct job *j, struct rcpt *r, const struct session *s,
 		.remote = str_of(s->host),
 		.diagnostic = str_n(said->text, said->n),
 		.uses = s->uses,
+		/* an LMTP server is where mail ends (RFC 2033) */
+		.onward = s->features & SESSION_DSN ? AGENT_PASSED_ON
+		    : j->lmtp ? AGENT_DELIVERED : AGENT_RELAYED,
 	};
 
 	job_report(j, r, AGENT_SENT, &o);

@@ -10,6 +10,7 @@ struct outcome {
 	struct mail_status status;
 	struct str text, relay, remote, diagnostic;
 	bool nexthop_dead, file_damaged;
+	enum agent_onward onward;
 	unsigned uses;
 };
 

@@ -41,6 +41,7 @@ static const struct msg_field result_fields[] = {
 	MSG_STR(struct agent_result, relay, 512),
 	MSG_STR(struct agent_result, diagnostic, 4096),
 	MSG_BOOL(struct agent_result, nexthop_dead),
+	MSG_U64(struct agent_result, onward, AGENT_PASSED_ON),
 	MSG_BOOL(struct agent_result, file_damaged),
 };
 const struct msg_schema agent_result_schema =

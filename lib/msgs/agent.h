@@ -52,6 +52,13 @@ struct agent_job {
 	uint64_t why;         /* bounce: 0 failed, 1 delayed, 2 success */
 };
 
+/* Who answers for a recipient that was sent (RFC 3461 5.2.2, 5.3.1). */
+enum agent_onward {
+	AGENT_DELIVERED,  /* it is in its mailbox */
+	AGENT_RELAYED,    /* a host has it that sends no notifications */
+	AGENT_PASSED_ON,  /* a host has it, and was told what to notify of */
+};
+
 enum agent_status { AGENT_SENT = 1, AGENT_DEFERRED, AGENT_FAILED };
 
 struct agent_result {
@@ -66,6 +73,7 @@ struct agent_result {
 	/* status AGENT_DEFERRED for the whole next hop, not this message: qmgr
 	 * tries nothing else there for a while */
 	bool nexthop_dead;
+	uint64_t onward;   /* enum agent_onward, with AGENT_SENT */
 	bool file_damaged; /* with AGENT_DEFERRED: nobody can deliver it */
 };
 

@@ -21,8 +21,9 @@ class Sink(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, port=0, refuse=None):
-        self.mails, self.refuse = [], refuse
+    def __init__(self, port=0, refuse=None, features=()):
+        self.mails, self.rcpts, self.refuse = [], [], refuse
+        self.features = features
         super().__init__(("127.0.0.1", port), Conversation)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -48,6 +49,7 @@ class Conversation(socketserver.StreamRequestHandler):
                     self.say(self.server.refuse)
                 else:
                     rcpts.append(line)
+                    self.server.rcpts.append(line)
                     self.say("250 2.1.5 ok")
             elif verb == b"DATA" and rcpts:
                 self.say("354 go")
@@ -60,6 +62,10 @@ class Conversation(socketserver.StreamRequestHandler):
                 self.server.mails.append(text)
                 self.say("250 2.0.0 taken")
                 rcpts = []
+            elif verb == b"EHLO":
+                for word in ("sink", *self.server.features):
+                    self.say(f"250-{word}")
+                self.say("250 HELP")
             elif verb == b"DATA":
                 self.say("503 5.5.1 no recipient")
             else:
@@ -185,6 +191,65 @@ def test_an_agent_may_forget_what_nobody_is_told_of(new_instance):
     inst.wait_log(r": removed$")
     assert inst.stop().returncode == 0
     assert "does not end" not in inst.log()
+
+
+def send_with(instance, rcpt, options, sender):
+    """One message with ESMTP parameters at RCPT; the queue id."""
+    with instance.smtp() as s:
+        s.ehlo("client.elsewhere.test")
+        assert s.mail(sender)[0] == 250
+        assert s.rcpt(rcpt, options)[0] == 250
+        code, said = s.data("Subject: test\r\n\r\nbody\r\n")
+        assert code == 250
+        return said.split()[-1].decode()
+
+
+@pytest.mark.parametrize("where", ["delivered", "relayed"])
+def test_success_is_told_when_it_was_asked_for(new_instance, where):
+    sink = Sink()
+    i = relaying(new_instance, sink.port)
+    rcpt = i.address("bob") if where == "delivered" else "far@away.test"
+    send_with(i, rcpt, ["NOTIFY=SUCCESS", "ORCPT=rfc822;who+2Bx@orig.test"],
+              i.address("anna"))
+    parts, fields = report_of(wait_mail(i, "anna")[0])
+    assert fields[1]["Action"] == where
+    assert fields[1]["Original-Recipient"] == "rfc822;who+x@orig.test"
+    assert fields[1]["Status"].startswith("2.")
+    assert parts[2].get_content_type() == "text/rfc822-headers"
+
+
+def test_a_next_hop_that_notifies_is_left_to_it(new_instance):
+    sink = Sink(features=["DSN"])
+    i = relaying(new_instance, sink.port)
+    qid = send_with(i, "far@away.test", ["NOTIFY=SUCCESS"],
+                    i.address("anna"))
+    i.wait_log(rf"{qid}: removed")
+    assert b"NOTIFY=SUCCESS" in sink.rcpts[0]
+    assert "delivery status notification" not in i.log()
+
+
+def test_never_means_never(new_instance):
+    sink = Sink(refuse="550 5.1.1 who")
+    i = relaying(new_instance, sink.port)
+    qid = send_with(i, "far@away.test", ["NOTIFY=NEVER"], i.address("anna"))
+    i.wait_log(rf"{qid}: to=.*status=bounced")
+    i.wait_log(rf"{qid}: removed")
+    assert "notification" not in i.log()
+
+
+def test_the_postmaster_gets_copies_when_told_to(new_instance):
+    sink = Sink(refuse="550 5.1.1 who")
+    i = relaying(new_instance, sink.port, "notify_classes=bounce,2bounce",
+                 "bounce_notice_recipient=bob@our.test")
+    i.send("far@away.test", sender=i.address("anna"))
+    copy = wait_mail(i, "bob")[0]
+    assert copy["Subject"].startswith("Postmaster Copy")
+    report_of(copy)
+    qid = i.send("far@away.test", sender="")
+    i.wait_log(rf"{qid}: postmaster non-delivery notification: \w+")
+    i.wait_log(rf"{qid}: removed")
+    assert len(wait_mail(i, "bob", 2)) == 2
+    assert len(mails(i, "anna")) == 1
 
 
 def test_the_sender_is_told_once_of_a_delay(new_instance):
