@@ -195,6 +195,14 @@ struct conv *edge_open(struct edge *e, int64_t deadline)
 	}
 }
 
+static bool is_hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 &&
+	    (p.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
 int edge_accept(int fd)
 {
 	union {
@@ -216,7 +224,9 @@ int edge_accept(int fd)
 		return -1;
 	n = take_fds(&mh, fds);
 	if (k == 0 && n == 0) {
-		errno = EPIPE;
+		/* An empty packet looks like the end, and must not be taken
+		 * for it: the edge serves other processes of the client. */
+		errno = is_hung_up(fd) ? EPIPE : EAGAIN;
 		return -1;
 	}
 	while (n > 1)
@@ -427,6 +437,8 @@ static enum conv_got receive(struct conv *c,
 		return CONV_TIMEOUT;
 	}
 	if (k == 0 || (k < 0 && (errno == ECONNRESET || errno == EPIPE))) {
+		while (nfds > 0) /* an empty packet may carry some, too */
+			close(fds[--nfds]);
 		c->broken = true;
 		*why_r = "the other end is gone";
 		return CONV_CLOSED;

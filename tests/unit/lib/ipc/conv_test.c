@@ -1,0 +1,297 @@
+/* conv_test.c - conversations with a process that an attacker took over */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/clock.h"
+#include "ipc/conv.h"
+
+struct sample {
+	uint64_t number;
+	int64_t offset;
+	bool flag;
+	struct str text;
+	struct strs list;
+	struct nums nums;
+	int fd;
+};
+
+static const struct msg_field fields[] = {
+	MSG_U64(struct sample, number, 1000),
+	MSG_I64(struct sample, offset),
+	MSG_BOOL(struct sample, flag),
+	MSG_STR(struct sample, text, 100),
+	MSG_STRS(struct sample, list, 10),
+	MSG_NUMS(struct sample, nums, 10),
+	MSG_FD(struct sample, fd),
+};
+static const struct msg_schema schema =
+    MSG_SCHEMA("sample", 0x7001, struct sample, fields);
+
+static size_t open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void send_raw(int fd, const void *p, size_t n, size_t nfds)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int) * 32)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { (void *)(uintptr_t)p, n };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(null >= 0 && nfds <= 32);
+	memset(&control, 0, sizeof(control));
+	if (nfds > 0) {
+		mh.msg_control = &control;
+		mh.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+		struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+		for (size_t i = 0; i < nfds; i++)
+			memcpy(CMSG_DATA(cm) + i * sizeof(int), &null,
+			    sizeof(int));
+	}
+	assert_int_equal(sendmsg(fd, &mh, 0), (ssize_t)n);
+	close(null);
+}
+
+/* What a receiver makes of one packet. */
+static enum conv_got receive_raw(const void *p, size_t n, size_t nfds)
+{
+	const struct msg_schema *allowed[] = { &schema }, *got;
+	struct sample msg = { .fd = -1 };
+	enum conv_got how;
+	struct conv *c;
+	const char *why;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+	    pair), 0);
+	send_raw(pair[0], p, n, nfds);
+	c = conv_new("attacker", pair[1]);
+	assert_non_null(c);
+	how = conv_recv(c, allowed, 1, &got, &msg,
+	    clock_now() + 5 * CLOCK_SECOND, &why);
+	if (how == CONV_MESSAGE) {
+		/* every octet of it is ours to read */
+		volatile char sum = 0;
+
+		for (size_t i = 0; i < msg.text.n; i++)
+			sum = msg.text.p[i];
+		for (size_t i = 0; i < msg.list.n; i++)
+			for (size_t k = 0; k < msg.list.v[i].n; k++)
+				sum = msg.list.v[i].p[k];
+		for (size_t i = 0; i < msg.nums.n; i++)
+			sum = (char)msg.nums.v[i];
+		(void)sum;
+		assert_true(msg.text.n <= 100 && msg.list.n <= 10 &&
+		    msg.nums.n <= 10 && msg.number <= 1000);
+		msg_close_fds(&schema, &msg);
+	}
+	conv_close(&c);
+	close(pair[0]);
+	return how;
+}
+
+static void encode_sample(struct buf *out)
+{
+	static uint64_t numbers[] = { 1, 2, 3 };
+	static struct str words[] = { { "one", 3 }, { "", 0 }, { "three", 5 } };
+	struct sample msg = { 7, -7, true, STR("text"), { words, 3 },
+		{ numbers, 3 }, 0 };
+	int fds[MSG_FD_MAX];
+	const char *why;
+	size_t nfds;
+
+	buf_init(out, MSG_MAX);
+	assert_int_equal(msg_encode(&schema, &msg, out, fds, &nfds, &why), 0);
+	assert_int_equal(nfds, 1);
+}
+
+static void a_packet_is_whole_or_it_is_refused(void **state)
+{
+	size_t before = open_descriptors();
+	struct buf wire;
+
+	(void)state;
+	encode_sample(&wire);
+	assert_int_equal(receive_raw(wire.p, wire.n, 1), CONV_MESSAGE);
+	for (size_t n = 1; n < wire.n; n++)
+		assert_int_equal(receive_raw(wire.p, n, 1), CONV_BROKEN);
+	buf_append_char(&wire, '\0');
+	assert_int_equal(receive_raw(wire.p, wire.n, 1), CONV_BROKEN);
+	buf_fini(&wire);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void descriptors_are_as_many_as_the_message_says(void **state)
+{
+	static const size_t counts[] = { 0, 2, MSG_FD_MAX, MSG_FD_MAX + 1,
+		32 };
+	size_t before = open_descriptors();
+	struct buf wire;
+
+	(void)state;
+	encode_sample(&wire);
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		assert_int_equal(receive_raw(wire.p, wire.n, counts[i]),
+		    CONV_BROKEN);
+	buf_fini(&wire);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void an_empty_packet_leaves_no_descriptors_behind(void **state)
+{
+	size_t before = open_descriptors();
+
+	(void)state;
+	for (size_t nfds = 0; nfds <= MSG_FD_MAX; nfds++)
+		assert_int_equal(receive_raw("", 0, nfds), CONV_CLOSED);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void a_packet_over_the_limit_is_refused(void **state)
+{
+	char *big = calloc(1, MSG_MAX + 64);
+	struct buf wire;
+
+	(void)state;
+	assert_non_null(big);
+	encode_sample(&wire);
+	memcpy(big, wire.p, wire.n);
+	assert_int_equal(receive_raw(big, MSG_MAX + 64, 1), CONV_BROKEN);
+	buf_fini(&wire);
+	free(big);
+}
+
+static void damaged_packets_are_refused_or_within_bounds(void **state)
+{
+	size_t before = open_descriptors();
+	unsigned seed = 1;
+	struct buf wire;
+
+	(void)state;
+	encode_sample(&wire);
+	for (size_t i = 0; i < wire.n; i++)
+		for (unsigned bit = 0; bit < 8; bit++) {
+			wire.p[i] = (char)(wire.p[i] ^ (1 << bit));
+			(void)receive_raw(wire.p, wire.n, 1);
+			wire.p[i] = (char)(wire.p[i] ^ (1 << bit));
+		}
+	for (int round = 0; round < 2000; round++) {
+		char copy[512];
+		size_t n = wire.n;
+
+		assert_true(n <= sizeof(copy));
+		memcpy(copy, wire.p, n);
+		for (int k = 0; k < 4; k++)
+			copy[2 + (size_t)rand_r(&seed) % (n - 2)] =
+			    (char)(rand_r(&seed) % 3 == 0 ? 0xff :
+			    rand_r(&seed));
+		(void)receive_raw(copy, n, 1);
+	}
+	buf_fini(&wire);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void make_edge(int pair[2])
+{
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+	    pair), 0);
+}
+
+static void an_edge_outlives_an_empty_packet(void **state)
+{
+	size_t before = open_descriptors();
+	int pair[2], fd;
+
+	(void)state;
+	make_edge(pair);
+	send_raw(pair[0], "", 0, 0);
+	errno = 0;
+	assert_int_equal(edge_accept(pair[1]), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* more than one, or none, with an octet: the same */
+	send_raw(pair[0], "cc", 2, 3);
+	fd = edge_accept(pair[1]);
+	assert_true(fd >= 0);
+	close(fd);
+	send_raw(pair[0], "c", 1, 0);
+	assert_int_equal(edge_accept(pair[1]), -1);
+	assert_int_equal(errno, EAGAIN);
+	/* only when the clients are gone is it over */
+	close(pair[0]);
+	assert_int_equal(edge_accept(pair[1]), -1);
+	assert_int_equal(errno, EPIPE);
+	close(pair[1]);
+	assert_int_equal(open_descriptors(), before);
+}
+
+static void an_edge_whose_client_shut_it_is_over(void **state)
+{
+	int pair[2];
+
+	(void)state;
+	make_edge(pair);
+	shutdown(pair[0], SHUT_WR);
+	/* else its server would be told of it again and again */
+	assert_int_equal(edge_accept(pair[1]), -1);
+	assert_int_equal(errno, EPIPE);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void what_is_no_conversation_is_told_from_one(void **state)
+{
+	const struct msg_schema *allowed[] = { &schema }, *got;
+	struct sample msg;
+	const char *why;
+
+	(void)state;
+	for (int kind = 0; kind < 3; kind++) {
+		int fd = kind == 0 ? open("/dev/null", O_RDWR | O_CLOEXEC) :
+		    kind == 1 ? open("/dev/zero", O_RDONLY | O_CLOEXEC) :
+		    open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		struct conv *c = conv_new("attacker", fd);
+
+		assert_non_null(c);
+		assert_int_equal(conv_recv(c, allowed, 1, &got, &msg,
+		    clock_now() + CLOCK_SECOND, &why), CONV_BROKEN);
+		conv_close(&c);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_packet_is_whole_or_it_is_refused),
+		cmocka_unit_test(descriptors_are_as_many_as_the_message_says),
+		cmocka_unit_test(an_empty_packet_leaves_no_descriptors_behind),
+		cmocka_unit_test(a_packet_over_the_limit_is_refused),
+		cmocka_unit_test(damaged_packets_are_refused_or_within_bounds),
+		cmocka_unit_test(an_edge_outlives_an_empty_packet),
+		cmocka_unit_test(an_edge_whose_client_shut_it_is_over),
+		cmocka_unit_test(what_is_no_conversation_is_told_from_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
