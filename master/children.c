@@ -198,6 +198,9 @@ static int give_all(struct conv *c, const struct plan *plan,
 		.uid = uid == (uid_t)-1 ? UINT32_MAX : uid,
 		.gid = gid,
 		.session_max = g->session_max,
+		/* (login's relays are no sessions in this sense) */
+		.idle_max = g->on_demand && strcmp(g->row->name, "smtpd") == 0
+		    ? (uint64_t)plan->params.max_idle : 0,
 	};
 	const char *why;
 
@@ -337,6 +340,41 @@ static bool adopt(struct plan *plan, struct group *g)
 	return any;
 }
 
+static void start_group(struct plan *plan, struct group *g)
+{
+	for (unsigned i = 0; i < g->processes; i++)
+		start_child(plan, g, i);
+}
+
+static void stop_waiting(struct group *g)
+{
+	for (size_t i = 0; i < g->nlisteners; i++)
+		watch_free(&g->waits[i]);
+}
+
+static void on_first_client(int fd, unsigned ready, void *ctx)
+{
+	struct group *g = ctx;
+
+	(void)fd;
+	(void)ready;
+	stop_waiting(g);
+	start_group(master.plan, g);
+}
+
+/* The group is of the plan in force. */
+static void wait_for_client(struct group *g)
+{
+	for (size_t i = 0; i < g->nlisteners; i++) {
+		g->waits[i] = watch_new(master.loop,
+		    g->listeners[i].listener->fd, LOOP_READ, on_first_client,
+		    g);
+		if (g->waits[i] == NULL)
+			log_fatal("cannot watch a listener: %s",
+			    strerror(errno));
+	}
+}
+
 void children_start(struct plan *plan)
 {
 	struct plan *old = master.plan == plan ? NULL : master.plan;
@@ -344,11 +382,16 @@ void children_start(struct plan *plan)
 	struct child *c;
 
 	master.plan = plan;
+	if (old != NULL)
+		TAILQ_FOREACH(g, &old->groups, link)
+			stop_waiting(g);
 	TAILQ_FOREACH(g, &plan->groups, link) {
 		if (old != NULL && adopt(plan, g))
 			continue;
-		for (unsigned i = 0; i < g->processes; i++)
-			start_child(plan, g, i);
+		if (g->on_demand)
+			wait_for_client(g);
+		else
+			start_group(plan, g);
 	}
 	if (old == NULL)
 		return;
@@ -382,6 +425,22 @@ static void fill(void *ctx)
 		start_child(v->plan, v->group, v->slot);
 	timer_free(&v->timer);
 	free(v);
+}
+
+/* It ended by itself, having had nothing to do: the last one of its group
+ * leaves the watch to us. */
+static bool is_retired(const struct child *c, int status)
+{
+	const struct child *other;
+
+	if (!c->group->on_demand || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) != 0)
+		return false;
+	LIST_FOREACH(other, &children, link)
+		if (other->group == c->group)
+			return true;
+	wait_for_client(c->group);
+	return true;
 }
 
 static void replace(const struct child *c)
@@ -457,6 +516,10 @@ static void lose_patience(void *ctx)
 
 void children_stop(void)
 {
+	struct group *g;
+
+	TAILQ_FOREACH(g, &master.plan->groups, link)
+		stop_waiting(g);
 	patience = timer_new(master.loop, lose_patience, NULL);
 	if (patience == NULL)
 		log_fatal("no memory");
@@ -501,7 +564,8 @@ void children_reap(void)
 		LIST_REMOVE(c, link);
 		if (!(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 			tell_end(c, status);
-		if (!master.stopping && c->plan != NULL)
+		if (!master.stopping && c->plan != NULL &&
+		    !is_retired(c, status))
 			replace(c);
 		watch_free(&c->watch);
 		conv_close(&c->control);

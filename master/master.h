@@ -43,6 +43,10 @@ struct group {
 	size_t nlisteners;
 	bool first;		/* of its program: it serves the edges */
 	bool on_tcp;		/* clients of the network: first to stop */
+	/* Started when a first client comes: until then master watches the
+	 * listeners itself. Only groups that no other program talks to. */
+	bool on_demand;
+	struct watch *waits[64];
 };
 
 struct plan {

@@ -243,6 +243,7 @@ static int plan_inet(struct plan *plan, const struct master_service *s)
 	char address[256];
 
 	g->on_tcp = true;
+	g->on_demand = !g->first || strcmp(g->row->name, "smtpd") != 0;
 	g->session_max = sessions_of(plan, s, g->processes);
 	set_pairs(plan, g, s, extra_of(s->command)->preset);
 	if (s->host == NULL)

@@ -9,6 +9,7 @@ static const struct msg_field start_fields[] = {
 	MSG_U64(struct control_start, uid, UINT32_MAX),
 	MSG_U64(struct control_start, gid, UINT32_MAX),
 	MSG_U64(struct control_start, session_max, 1000000),
+	MSG_U64(struct control_start, idle_max, UINT32_MAX),
 	MSG_BOOL(struct control_start, confine_dir),
 };
 const struct msg_schema control_start_schema =

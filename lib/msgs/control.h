@@ -24,6 +24,8 @@ struct control_start {
 	struct strs params;   /* "name=value" that differ from the default */
 	uint64_t uid, gid;    /* to become; UINT32_MAX: stay */
 	uint64_t session_max; /* sessions this process may serve at once */
+	uint64_t idle_max;    /* seconds without a session after which it ends;
+				 0: never */
 	bool confine_dir;     /* confine to `dir`, not to the whole directory */
 };
 

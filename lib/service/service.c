@@ -66,6 +66,8 @@ static struct {
 	struct watch *control_watch;
 	int wake;		/* eventfd: a session ended */
 	size_t session_max;
+	int64_t idle_max;	/* microseconds; 0: never ends for that */
+	struct timer *idle;
 	bool privileged;
 	bool confine_dir;
 	atomic_bool draining, stopping;
@@ -589,6 +591,7 @@ static void take_start(struct sandbox_identity *id)
 		self.arg = copy(msg.start.arg);
 		self.dir = copy(msg.start.dir);
 		self.session_max = (size_t)msg.start.session_max;
+		self.idle_max = (int64_t)msg.start.idle_max * CLOCK_SECOND;
 		self.confine_dir = msg.start.confine_dir;
 		id->uid = msg.start.uid == UINT32_MAX ? (uid_t)-1
 		    : (uid_t)msg.start.uid;
@@ -676,6 +679,21 @@ static void enter_walls(struct sandbox_identity *id)
 #endif
 }
 
+/* Whoever waits in the backlog of our listeners is met by the next process:
+ * connections are accepted by this thread only. */
+static void on_idle(void *ctx)
+{
+	bool idle;
+
+	(void)ctx;
+	pthread_mutex_lock(&self.lock);
+	idle = self.nsessions == 0 && !self.busy;
+	pthread_mutex_unlock(&self.lock);
+	if (idle)
+		_exit(0);
+	timer_in(self.idle, self.idle_max);
+}
+
 static void watch_all(void)
 {
 	struct given *g;
@@ -688,6 +706,12 @@ static void watch_all(void)
 		if (g->watch == NULL)
 			log_fatal("cannot watch %s: %s", g->name,
 			    strerror(errno));
+	}
+	if (self.idle_max > 0) {
+		self.idle = timer_new(self.loop, on_idle, NULL);
+		if (self.idle == NULL)
+			log_fatal("no memory");
+		timer_in(self.idle, self.idle_max);
 	}
 	self.control_watch = watch_new(self.loop, conv_fd(self.control),
 	    LOOP_READ, on_control, NULL);
