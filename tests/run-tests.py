@@ -47,7 +47,10 @@ def lint(tally, build):
 
 
 def unit(tally, build):
-    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP")
+    # Programs do not look for leaks (lib/service/sandbox.c): it is done here.
+    env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP",
+               ASAN_OPTIONS="detect_leaks=1",
+               UBSAN_OPTIONS="print_stacktrace=1")
     root = os.path.join(build, "tests/unit")
     for base, _, files in sorted(os.walk(root)):
         for name in sorted(files):
