@@ -542,6 +542,12 @@ static bool is_moot(const struct sandbox *row, const struct attempt *a)
 {
 	bool root = geteuid() == 0;
 
+#ifdef POSTERN_SAN
+	/* holes that sandbox.c makes for the sanitizer, and says so */
+	if (a->try == map_code || a->try == make_code ||
+	    a->try == become_dumpable)
+		return true;
+#endif
 	/* what it is allowed by its calls, its uid still forbids */
 	if (a->try == signal_parent && root && row->capabilities == 0)
 		return row->calls & SANDBOX_SPAWN;

@@ -153,6 +153,8 @@ def test_the_private_key_is_in_no_network_process(instance):
                 a, b = (int(x, 16) for x in line.split()[0].split("-"))
                 if " r" not in line[:60] or "[v" in line:
                     continue
+                if b - a > 1 << 30:  # a sanitizer's books
+                    continue
                 try:
                     mem.seek(a)
                     data = mem.read(b - a)
