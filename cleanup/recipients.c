@@ -103,6 +103,8 @@ static enum recipients_status expand(struct recipients *r,
 		one.address = arena_str(r->arena, reply.addresses.v[i]);
 		one.transport = arena_str(r->arena, reply.transports.v[i]);
 		one.nexthop = arena_str(r->arena, reply.nexthops.v[i]);
+		if (q.original.n == 0 && !str_eq(one.address, q.address))
+			one.original = q.address;
 		status = push(r, &one);
 	}
 	conv_keep(&conv);
