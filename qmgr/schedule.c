@@ -233,15 +233,22 @@ static void answer(struct qmgr *q, struct message *m, uint32_t index,
 		.index = index, .status = status, .dsn = dsn, .text = text };
 	static const char *const words[] = { "", "sent", "deferred",
 		"bounced" };
-	double before = (double)(m->active - m->arrival) / 1e6;
-	double delay = (double)(clock_wall() - m->arrival) / 1e6;
+	int64_t now = clock_wall();
+	struct buf delays;
 
-	log_info("%s: to=<" STR_FMT ">, %s" STR_FMT "%srelay=none, "
-	    "delay=%.2g, delays=%.2g/%.2g/0/0, dsn=" STR_FMT ", status=%s ("
-	    STR_FMT ")", m->text, STR_ARG(r->address),
-	    r->original.n ? "orig_to=<" : "", STR_ARG(r->original),
-	    r->original.n ? ">, " : "", delay, before, delay - before,
-	    STR_ARG(dsn), words[status], STR_ARG(text));
+	buf_init(&delays, 256);
+	buf_append_c(&delays, "delay=");
+	log_append_delay(&delays, now - m->arrival);
+	buf_append_c(&delays, ", delays=");
+	log_append_delay(&delays, m->active - m->arrival);
+	buf_append_char(&delays, '/');
+	log_append_delay(&delays, now - m->active);
+	log_info("%s: to=<" STR_FMT ">, %s" STR_FMT "%srelay=none, %s/0/0, "
+	    "dsn=" STR_FMT ", status=%s (" STR_FMT ")", m->text,
+	    STR_ARG(r->address), r->original.n ? "orig_to=<" : "",
+	    STR_ARG(r->original), r->original.n ? ">, " : "",
+	    buf_cstr(&delays), STR_ARG(dsn), words[status], STR_ARG(text));
+	buf_fini(&delays);
 	message_result(q, m, index, &res, 0);
 }
 

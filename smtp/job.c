@@ -160,30 +160,6 @@ void job_give_up(struct job *j, const struct why *why)
 	}
 }
 
-/* Seconds with two significant digits and at most two behind the point. */
-static void add_delay(struct buf *out, int64_t us)
-{
-	int64_t hundredths;
-
-	if (us < 0)
-		us = 0;
-	hundredths = (us + 5000) / 10000;
-	if (hundredths >= 1000)
-		buf_printf(out, "%lld", (long long)((us + 500000) / 1000000));
-	else if (hundredths >= 100 && (hundredths + 5) / 10 % 10 == 0)
-		buf_printf(out, "%lld", (long long)(hundredths + 5) / 100);
-	else if (hundredths >= 100)
-		buf_printf(out, "%lld.%lld",
-		    (long long)(hundredths + 5) / 100,
-		    (long long)(hundredths + 5) / 10 % 10);
-	else if (hundredths == 0)
-		buf_append_c(out, "0");
-	else if (hundredths % 10 == 0)
-		buf_printf(out, "0.%lld", (long long)hundredths / 10);
-	else
-		buf_printf(out, "0.%02lld", (long long)hundredths);
-}
-
 void job_log(const struct job *j, const struct rcpt *r,
     enum agent_status status, const struct outcome *o)
 {
@@ -204,15 +180,15 @@ void job_log(const struct job *j, const struct rcpt *r,
 	if (o->uses > 1)
 		buf_printf(&line, ", conn_use=%u", o->uses);
 	buf_append_c(&line, ", delay=");
-	add_delay(&line, now - j->arrival);
+	log_append_delay(&line, now - j->arrival);
 	buf_append_c(&line, ", delays=");
-	add_delay(&line, j->active - j->arrival);
+	log_append_delay(&line, j->active - j->arrival);
 	buf_append_c(&line, "/");
-	add_delay(&line, j->started - j->active);
+	log_append_delay(&line, j->started - j->active);
 	buf_append_c(&line, "/");
-	add_delay(&line, j->ready - j->started);
+	log_append_delay(&line, j->ready - j->started);
 	buf_append_c(&line, "/");
-	add_delay(&line, now - j->ready);
+	log_append_delay(&line, now - j->ready);
 	buf_printf(&line, ", dsn=%s, status=%s (" STR_FMT ")",
 	    mail_status_print(o->status, dsn), words[status],
 	    STR_ARG(o->text));

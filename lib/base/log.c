@@ -102,3 +102,18 @@ void log_panic(const char *fmt, ...)
 	EMIT(LOG_LEVEL_PANIC);
 	abort();
 }
+
+void log_append_delay(struct buf *out, int64_t us)
+{
+	int64_t h = us < 0 ? 0 : (us + 5000) / 10000;
+
+	if (h >= 1000)
+		buf_printf(out, "%lld", (long long)((h + 50) / 100));
+	else if (h >= 100)
+		buf_printf(out, (h + 5) / 10 % 10 ? "%lld.%lld" : "%lld",
+		    (long long)((h + 5) / 100), (long long)((h + 5) / 10 % 10));
+	else if (h % 10 == 0)
+		buf_printf(out, h ? "0.%lld" : "0", (long long)(h / 10));
+	else
+		buf_printf(out, "0.%02lld", (long long)h);
+}

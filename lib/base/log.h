@@ -14,7 +14,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 #include <stdarg.h>
-#include "base/str.h"
+#include "base/buf.h"
 
 #define LOG_LINE_MAX 2000
 
@@ -36,4 +36,7 @@ void log_fatal(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
 void log_panic(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
+/* Microseconds as the delay= and delays= of a delivery tell them: seconds
+ * with two significant digits, at most two behind the point, as Postfix. */
+void log_append_delay(struct buf *, int64_t us);
 #endif

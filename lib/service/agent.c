@@ -153,23 +153,6 @@ static void send_result(struct agent *a, uint64_t session,
 
 /* --- the log --- */
 
-/* Seconds as Postfix prints them: two significant digits, at most two behind
- * the point. */
-static void add_delay(struct buf *out, int64_t us)
-{
-	int64_t h = us < 0 ? 0 : (us + 5000) / 10000;
-
-	if (h >= 1000)
-		buf_printf(out, "%lld", (long long)((h + 50) / 100));
-	else if (h >= 100)
-		buf_printf(out, (h + 5) / 10 % 10 ? "%lld.%lld" : "%lld",
-		    (long long)((h + 5) / 100), (long long)((h + 5) / 10 % 10));
-	else if (h % 10 == 0)
-		buf_printf(out, h ? "0.%lld" : "0", (long long)(h / 10));
-	else
-		buf_printf(out, "0.%02lld", (long long)h);
-}
-
 static void log_delivery(const struct agent_task *t, size_t i,
     const struct agent_outcome *o)
 {
@@ -187,15 +170,15 @@ static void log_delivery(const struct agent_task *t, size_t i,
 		buf_printf(&line, ", orig_to=<" STR_FMT ">", STR_ARG(orig));
 	buf_printf(&line, ", relay=" STR_FMT ", delay=",
 	    STR_ARG(o->relay.n ? o->relay : STR("none")));
-	add_delay(&line, now - j->arrival);
+	log_append_delay(&line, now - j->arrival);
 	buf_append_c(&line, ", delays=");
-	add_delay(&line, j->active - j->arrival);
+	log_append_delay(&line, j->active - j->arrival);
 	buf_append_char(&line, '/');
-	add_delay(&line, t->started - j->active);
+	log_append_delay(&line, t->started - j->active);
 	buf_append_char(&line, '/');
-	add_delay(&line, ready - t->started);
+	log_append_delay(&line, ready - t->started);
 	buf_append_char(&line, '/');
-	add_delay(&line, now - ready);
+	log_append_delay(&line, now - ready);
 	buf_printf(&line, ", dsn=%s, status=%s (" STR_FMT ")", o->dsn,
 	    words[o->status], STR_ARG(o->text));
 	log_info("%s", buf_cstr(&line));
