@@ -449,7 +449,9 @@ static int write_aliases(const struct init *in)
 	if (in->nusers > 0) {
 		n = (int)(strchr(strchr(in->users[0], '@'), ':') -
 		    in->users[0]);
-		buf_printf(&b, "postmaster@%s %.*s\nabuse@%s %.*s\n",
+		/* root: what cron(8) sends goes to $myorigin */
+		buf_printf(&b, "postmaster@%s %.*s\nabuse@%s %.*s\n"
+		    "root@%s %.*s\n", in->domain, n, in->users[0],
 		    in->domain, n, in->users[0], in->domain, n, in->users[0]);
 	}
 	if (rc == 0)
