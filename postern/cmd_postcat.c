@@ -75,11 +75,14 @@ static int print_record(const struct queue_log_record *r, void *ctx)
 		printf("log: message: ");
 	else
 		printf("log: recipient %u: ", r->recipient + 1);
-	printf("%s " STR_FMT, queue_log_what_name(r->what),
-	    STR_ARG(r->status));
+	fputs(queue_log_what_name(r->what), stdout);
+	if (r->status.n > 0)
+		printf(" " STR_FMT, STR_ARG(r->status));
 	if (r->host.n > 0)
 		printf(" relay=" STR_FMT, STR_ARG(r->host));
-	printf(" (" STR_FMT ")\n", STR_ARG(r->text));
+	if (r->text.n > 0)
+		printf(" (" STR_FMT ")", STR_ARG(r->text));
+	putchar('\n');
 	return 0;
 }
 

@@ -85,14 +85,18 @@ static void usage(FILE *out)
 	    POSTERN_SYSCONFDIR);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (commands[i]->verb != NULL)
-			fprintf(out, "  %-8s %s\n           %s\n",
-			    commands[i]->verb, commands[i]->usage,
-			    commands[i]->help);
+			fprintf(out, "  %-*s%s\n           %s\n",
+			    commands[i]->usage[0] ? 9 : 0, commands[i]->verb,
+			    commands[i]->usage, commands[i]->help);
 	fprintf(out, "\nsee postern(1)\n");
 }
 
 int main(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 },
+	};
 	struct context ctx = { .config_dir = getenv("MAIL_CONFIG") };
 	char *name = basename(argv[0]);
 	int c;
@@ -105,7 +109,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (has_name(commands[i], name))
 			return commands[i]->run(&ctx, argc, argv);
-	while ((c = getopt(argc, argv, "+c:hV")) != -1) {
+	while ((c = getopt_long(argc, argv, "+c:hV", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			ctx.config_dir = optarg;
