@@ -317,12 +317,12 @@ void users_free(struct users **up)
 	*up = NULL;
 }
 
-static enum users_found find_system(struct users *u, const char *name,
-    struct user *out)
+/* out->name is the name. */
+static enum users_found find_system(struct users *u, struct user *out)
 {
 	char buf[8192];
 	struct passwd pw, *found = NULL;
-	int err = getpwnam_r(name, &pw, buf, sizeof(buf), &found);
+	int err = getpwnam_r(out->name, &pw, buf, sizeof(buf), &found);
 
 	if (found == NULL)
 		return err == 0 || err == ENOENT || err == ESRCH ||
@@ -332,7 +332,6 @@ static enum users_found find_system(struct users *u, const char *name,
 	    pw.pw_gid == 0 || strlen(pw.pw_dir) >= sizeof(out->dir) ||
 	    pw.pw_dir[0] != '/')
 		return USERS_NO;
-	snprintf(out->name, sizeof(out->name), "%s", name);
 	snprintf(out->dir, sizeof(out->dir), "%s", pw.pw_dir);
 	out->hash[0] = '\0';
 	out->uid = u->options.one_uid ? geteuid() : pw.pw_uid;
@@ -383,7 +382,7 @@ enum users_found users_find(struct users *u, struct str name,
 	pthread_rwlock_unlock(&u->lock);
 	if (strchr(out->name, '@') != NULL)
 		return have ? USERS_NO : USERS_UNAVAILABLE;
-	return find_system(u, out->name, out);
+	return find_system(u, out);
 }
 
 enum users_found users_find_login(struct users *u, struct str name,
