@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <time.h>
+#include "base/log.h"
 #include "local/deliver.h"
 #include "service/service.h"
 
@@ -34,8 +35,24 @@ static void deliver_mailbox(struct delivery_job *j, struct deliver_reply *r)
 	}
 }
 
+/* A home is a process's own; the mail root is that of all others. What was
+ * meant for another's process must not end here. */
+static bool is_for_us(const struct deliver_request *q)
+{
+	const char *home = service_dir_arg();
+
+	return home[0] == '/' ? str_eq_c(q->dir, home)
+	    : q->dir.n > 0 && q->dir.p[0] != '/';
+}
+
 static void deliver(struct delivery_job *j, struct deliver_reply *r)
 {
+	if (!is_for_us(j->request)) {
+		log_warn("a delivery to " STR_FMT " came to the wrong "
+		    "process", STR_ARG(j->request->dir));
+		deliver_failure(j, r, EINVAL, "directory");
+		return;
+	}
 	if (j->request->what == DELIVER_FORWARD) {
 		deliver_forward(j, r);
 		return;

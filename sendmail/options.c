@@ -23,18 +23,12 @@ static int usage(void)
 }
 
 /* A directory, or a file in it. */
-static int set_config(struct options *o, const char *path)
+static int set_config(struct options *o, char *path)
 {
 	struct stat st;
-	char *copy;
+	bool is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
 
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-		if ((copy = strdup(path)) == NULL)
-			return complain(EX_OSERR, "no memory");
-		o->config_dir = dirname(copy);
-	} else {
-		o->config_dir = path;
-	}
+	o->config_dir = is_file ? dirname(path) : path;
 	return 0;
 }
 
@@ -181,23 +175,20 @@ static int set_short(struct options *o, const char *arg)
 	return 0;
 }
 
-static int set_sender(struct options *o, const char *arg)
+static int set_sender(struct options *o, char *arg)
 {
 	size_t n = strlen(arg);
 
 	o->has_sender = true;
 	o->sender = arg;
 	if (n >= 2 && arg[0] == '<' && arg[n - 1] == '>') {
-		char *copy = strndup(arg + 1, n - 2);
-
-		if (copy == NULL)
-			return complain(EX_OSERR, "no memory");
-		o->sender = copy;
+		arg[n - 1] = '\0';
+		o->sender = arg + 1;
 	}
 	return 0;
 }
 
-static int take_option(struct options *o, int c, const char *arg,
+static int take_option(struct options *o, int c, char *arg,
     unsigned *verbose)
 {
 	switch (c) {

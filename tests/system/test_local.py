@@ -82,7 +82,8 @@ class Local:
     def wait_maildir(self, name, count):
         wait_until(lambda: len(self.maildir(name)) >= count)
         found = self.maildir(name)
-        assert len(found) == count
+        assert len(found) == count, b"\n----\n".join(found).decode() + \
+            self.inst.log()
         return found
 
     def wait_status(self, qid, status):
