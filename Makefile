@@ -142,6 +142,7 @@ install-built:
 	$(call INSTALL_CONF,main.cf,$(SYSCONFDIR)/main.cf,644)
 	$(call INSTALL_CONF,master.cf,$(SYSCONFDIR)/master.cf,644)
 	$(call INSTALL_CONF,users,$(SYSCONFDIR)/users,640)
+	mkdir -p $(DESTDIR)/etc
 	$(call INSTALL_CONF,aliases,/etc/aliases,644)
 	$(SUBST) conf/postern.service.in > $(DESTDIR)$(UNITDIR)/postern.service
 	$(SUBST) conf/tmpfiles.conf > $(DESTDIR)$(TMPFILESDIR)/postern.conf
