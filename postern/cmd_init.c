@@ -330,6 +330,9 @@ static int write_main_cf(const struct init *in)
 	buf_append_c(&b, "\n# All clients share one address here\n");
 	put(in, &b, "smtpd_client_connection_count_limit", "0");
 	put(in, &b, "login_client_connection_limit", "0");
+	/* a session is a thread, not a process: idle clients are cheap */
+	buf_append_c(&b, "\n# Many, so that idle clients keep nobody out\n");
+	put(in, &b, "default_process_limit", "2000");
 	buf_append_c(&b, "\n# Mailboxes grow as far as the disk allows\n");
 	put(in, &b, "mailbox_size_limit", "0");
 	put(in, &b, "virtual_mailbox_limit", "0");

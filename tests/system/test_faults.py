@@ -255,3 +255,20 @@ def test_a_full_disk_gives_a_temporary_failure_and_nothing_half(new_instance,
         inst.stop()
         for path in (spool, mail):
             subprocess.run(["umount", path], check=False)
+
+
+def test_idle_clients_keep_nobody_out(new_instance):
+    inst = new_instance()
+    idle = []
+    try:
+        for port in (inst.port("smtp"), inst.port("imap")):
+            for _ in range(300):
+                idle.append(socket.create_connection(("127.0.0.1", port), 10))
+        inst.send("anna")
+        box = inst.imap("anna")
+        assert box.select("INBOX")[0] == "OK"
+        box.logout()
+    finally:
+        for s in idle:
+            s.close()
+    inst.wait_messages("anna", 1)
