@@ -31,6 +31,8 @@ struct load {
 	size_t count, most;
 	int64_t until;		/* deferred that is due then */
 	bool incoming, deferred, resolve, left, left_incoming;
+	int64_t *used;		/* buckets in which there was a name */
+	size_t used_count, used_room;
 	uint64_t id;		/* load_file() */
 	bool fresh;		/* no agent can have had it */
 	uint64_t *held;
@@ -280,10 +282,37 @@ static int load_incoming(struct load *l)
 
 /* --- deferred/ -------------------------------------------------------- */
 
+/* Names of a bucket come one after the other. */
+static void note_bucket(struct load *l, int64_t due)
+{
+	if (l->used_count > 0 && l->used[l->used_count - 1] == due)
+		return;
+	if (l->used_count == l->used_room) {
+		size_t room = l->used_room ? 2 * l->used_room : 16;
+		int64_t *p = realloc(l->used, room * sizeof(*p));
+
+		if (p == NULL)
+			log_fatal("no memory");
+		l->used = p;
+		l->used_room = room;
+	}
+	l->used[l->used_count++] = due;
+}
+
+static bool is_used(const struct load *l, int64_t due)
+{
+	for (size_t i = 0; i < l->used_count; i++)
+		if (l->used[i] == due)
+			return true;
+	return false;
+}
+
 static int see_deferred(const struct queue_name *name, const char *file,
     void *ctx)
 {
 	struct load *l = ctx;
+
+	note_bucket(l, name->due);
 
 	if (name->id == 0) {
 		log_warn("deferred/%lld/%s: skipped: the name is no queue id",
@@ -306,8 +335,14 @@ static void find_next_due(struct load *l)
 	    dues, DUES_MAX);
 
 	for (ssize_t i = 0; i < n; i++)
-		if (dues[i] > l->until && dues[i] < l->next_due)
-			l->next_due = dues[i];
+		if (dues[i] > l->until) {
+			if (dues[i] < l->next_due)
+				l->next_due = dues[i];
+		} else if (!l->left && !is_used(l, dues[i])) {
+			/* Tried here alone: to find that a large directory
+			 * is empty takes long, if it was not. */
+			queue_spool_drop_due(&l->qmgr->spool, dues[i]);
+		}
 	if (n == DUES_MAX) /* not all of them were seen */
 		l->next_due = l->until + 1;
 	free(dues);
@@ -350,6 +385,7 @@ static void admit_loaded(struct load *l)
 static void load_free(struct load *l)
 {
 	free(l->held);
+	free(l->used);
 	free(l->seen);
 	free(l);
 }

@@ -336,7 +336,6 @@ static void run_file_work(struct disk_work *dw)
 {
 	struct file_work *w = (struct file_work *)dw;
 	struct queue_spool *s = &w->qmgr->spool;
-	struct queue_name from = w->name;
 
 	w->error = 0;
 	if (append_records(w) < 0) {
@@ -348,8 +347,6 @@ static void run_file_work(struct disk_work *dw)
 	if (queue_spool_move(s, &w->name, w->to, w->due) < 0 ||
 	    queue_spool_sync(s, &w->name) < 0)
 		w->error = errno;
-	else if (from.place == QUEUE_DEFERRED)
-		queue_spool_drop_due(s, from.due);
 	/* What `done` knew of it stands in its own log now. */
 }
 

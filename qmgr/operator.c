@@ -398,10 +398,6 @@ static int change_file(struct qmgr *q, const struct verb_row *row,
 		rc = queue_spool_release(&q->spool, &name);
 	else
 		rc = queue_spool_move(&q->spool, &name, row->to, 0);
-	if (rc == 0 && as->place == QUEUE_DEFERRED &&
-	    (name.place != as->place || name.due != as->due ||
-	    row->verb == QUEUE_DO_DELETE))
-		queue_spool_drop_due(&q->spool, as->due);
 	return rc;
 }
 

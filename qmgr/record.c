@@ -101,8 +101,6 @@ static void run(struct disk_work *w)
 		b->errors[i] = queue_spool_release(&q->spool, &m->name) < 0
 		    ? errno : 0;
 		queue_done_forget(q->done, m->id);
-		if (m->name.place == QUEUE_DEFERRED)
-			queue_spool_drop_due(&q->spool, m->name.due);
 	}
 }
 
