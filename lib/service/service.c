@@ -437,8 +437,10 @@ static void end_if_done(void)
 	pthread_mutex_lock(&self.lock);
 	done = self.nsessions == 0 && !self.busy;
 	pthread_mutex_unlock(&self.lock);
+	/* Not exit(): OpenSSL would free what the destructors of threads that
+	 * just ended still use. */
 	if (done)
-		exit(0);
+		_exit(0);
 }
 
 void service_done(void)
