@@ -102,7 +102,7 @@ static int start(void)
 	const char *slash;
 	struct str name;
 
-	buf_init(&self.batch, BATCH * LINE_MAX_OCTETS);
+	buf_init(&self.batch, BATCH * (LINE_MAX_OCTETS + 512));
 	if (gethostname(self.host, sizeof(self.host)) < 0)
 		snprintf(self.host, sizeof(self.host), "localhost");
 	self.host[sizeof(self.host) - 1] = '\0';
@@ -169,7 +169,10 @@ static void take_line(struct str line)
 		last = now;
 	}
 	buf_printf(&self.batch, "%s %s ", stamp, self.host);
-	buf_append(&self.batch, text);
+	/* who sent it escaped it: unless somebody took that program over */
+	for (size_t i = 0; i < text.n; i++)
+		buf_append_char(&self.batch, (unsigned char)text.p[i] < 32 ||
+		    text.p[i] == 127 ? '?' : text.p[i]);
 	buf_append_char(&self.batch, '\n');
 }
 

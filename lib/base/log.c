@@ -40,6 +40,31 @@ static void to_stderr(struct str line)
 		return;
 }
 
+/*
+ * Octets of the character at the start that the log may show as it is; 0:
+ * none, the first octet is escaped. Beside control octets and what is no
+ * UTF-8 these are characters that end a line or turn its direction for some
+ * who show it: C1 (U+0080-9F), U+200E-F, U+2028-E, U+2066-9.
+ */
+static size_t showable(struct str s)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+	if (n == 1)
+		return p[0] >= 32 && p[0] != 127 ? 1 : 0;
+	if (n > s.n || !str_is_utf8(str_sub(s, 0, n)))
+		return 0;
+	if (p[0] == 0xc2 && p[1] < 0xa0)
+		return 0;
+	if (p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f ||
+	    (p[2] >= 0xa8 && p[2] <= 0xae)))
+		return 0;
+	if (p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9)
+		return 0;
+	return n;
+}
+
 __attribute__((format(printf, 2, 0)))
 static void emit(enum log_level level, const char *fmt, va_list ap)
 {
@@ -54,13 +79,16 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
 	if ((size_t)len >= sizeof(raw))
 		len = sizeof(raw) - 1;
 	memcpy(line, prefix[level], n);
-	for (int i = 0; i < len && n < sizeof(line) - 5; i++) {
-		unsigned char c = (unsigned char)raw[i];
+	for (struct str rest = str_n(raw, (size_t)len); rest.n > 0 &&
+	    n < sizeof(line) - 5;) {
+		size_t k = showable(rest);
 
-		if (c < 32 || c == 127)
-			n += (size_t)snprintf(line + n, 5, "\\x%02x", c);
-		else
-			line[n++] = (char)c;
+		if (k == 0)
+			n += (size_t)snprintf(line + n, 5, "\\x%02x",
+			    (unsigned char)rest.p[0]);
+		memcpy(line + n, rest.p, k);
+		n += k;
+		rest = str_from(rest, k > 0 ? k : 1);
 	}
 	if (sink != NULL)
 		sink(level, str_n(line, n), sink_ctx);

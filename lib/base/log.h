@@ -7,9 +7,10 @@
  *   log_panic   our code is wrong: aborts       "panic: ..."
  *
  * A line goes to the sink: stderr until a program sets another (the service
- * skeleton sets the one that talks to `log`). Control octets and DEL
- * in the text are written as \xNN, so one call is one line of at
- * most LOG_LINE_MAX octets (a longer one is cut).
+ * skeleton sets the one that talks to `log`). Control octets, DEL, what is no
+ * UTF-8 and characters that end a line or turn its direction are written as
+ * \xNN, so one call is one line of at most LOG_LINE_MAX octets (a longer one
+ * is cut).
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
