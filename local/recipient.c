@@ -148,7 +148,8 @@ static void ask_user(struct walk *w, struct str name, bool command,
 	for (size_t i = 0; i < ATTEMPTS; i++) {
 		int rc;
 
-		usleep(pauses[i]);
+		if (pauses[i] > 0)
+			usleep(pauses[i]);
 		switch (users_find(name, command, i > 0, w->arena, u, &why)) {
 		case USERS_UNKNOWN:
 			*found_r = false;

@@ -50,9 +50,10 @@ static bool recall(struct str key, struct arena *a, struct user *user_r)
 
 /*
  * One edge for each process: that of a uid for the virtual users, those of
- * each system user (they are confined to his home). Its far end is the process, so an edge
- * whose process is the same one still works; a new descriptor is taken only
- * when the old one is known to be dead. Edges are few and stay.
+ * each system user (they are confined to his home). Its far end is the
+ * process, so an edge whose process is the same one still works; a new
+ * descriptor is taken only when the old one is known to be dead. Edges are
+ * few and stay.
  */
 static struct edge *edge_of(const struct user *u, bool command, int fd,
     bool anew)
