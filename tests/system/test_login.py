@@ -488,8 +488,13 @@ def test_sessions_under_tls_live_through_a_reload(new_instance):
     plain_before = inst.imap("anna")
     old = inst.pids("login")
     assert inst.command("postern", "reload").returncode == 0
-    wait_until(lambda: set(inst.pids("login")) - set(old), 30,
-               "new login processes")
+
+    def is_served_anew():
+        """They start with their first client."""
+        with Wire(inst, "imaps", inst.tls()):
+            return set(inst.pids("login")) - set(old)
+
+    wait_until(is_served_anew, 30, "new login processes")
     inst.imap("bob", tls=True).logout()
     assert before.noop()[0] == "OK"
     assert plain_before.noop()[0] == "OK"
