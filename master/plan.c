@@ -163,11 +163,14 @@ static int add_listener(struct plan *plan, struct group *g, const char *name,
 		      "another in master.cf"
 		    : errno == EACCES ? "; ports below 1024 need root" : "";
 
-		fprintf(stderr, "%s/master.cf:%u: error: cannot listen on "
-		    "%s: %s%s\n", master.config_dir, line, address + 5,
-		    strerror(errno), hint);
-		log_warn("master.cf:%u: cannot listen on %s: %s%s", line,
-		    address + 5, strerror(errno), hint);
+		/* the first start is on somebody's terminal */
+		if (master.plan == NULL)
+			fprintf(stderr, "%s/master.cf:%u: error: cannot "
+			    "listen on %s: %s%s\n", master.config_dir, line,
+			    address + 5, strerror(errno), hint);
+		else
+			log_warn("master.cf:%u: cannot listen on %s: %s%s",
+			    line, address + 5, strerror(errno), hint);
 		return -1;
 	}
 	if (g->nlisteners == 64) {

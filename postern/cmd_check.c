@@ -517,8 +517,9 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 		check_commands(&k);
 	}
 	config_free(&c);
-	printf("%s: %zu error%s, %zu warning%s\n", ctx->config_dir, k.errors,
-	    k.errors == 1 ? "" : "s", k.warnings, k.warnings == 1 ? "" : "s");
+	if (!k.quiet || k.errors > 0)
+		printf("%s: %zu error%s, %zu warning%s\n", ctx->config_dir, k.errors,
+		    k.errors == 1 ? "" : "s", k.warnings, k.warnings == 1 ? "" : "s");
 	return k.errors > 0;
 usage:
 	fprintf(stderr, "usage: postern check [-q]\n");

@@ -310,6 +310,7 @@ static int write_main_cf(const struct init *in)
 	put(in, &b, "myhostname", text);
 	put(in, &b, "mydomain", in->domain);
 	put(in, &b, "myorigin", "$mydomain");
+	put(in, &b, "recipient_delimiter", "+");
 	put(in, &b, "mydestination", "$myhostname, localhost.$mydomain, "
 	    "localhost");
 	if (!is_set(in, "virtual_mailbox_domains")) {

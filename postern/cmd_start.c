@@ -36,36 +36,6 @@ int instance_pid(const char *data_directory)
 	return pid;
 }
 
-/* Prints the configuration's errors; how many there are, -1: unreadable. */
-static int count_errors(const struct context *ctx)
-{
-	int fd = open(ctx->config_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct config *c = fd < 0 ? NULL : config_read(fd, ctx->config_dir, 0);
-	const struct config_problem *p;
-	size_t n, errors;
-
-	if (fd >= 0)
-		close(fd);
-	if (c == NULL) {
-		complain("%s: cannot read the configuration", ctx->config_dir);
-		return -1;
-	}
-	p = config_problems(c, &n);
-	for (size_t i = 0; i < n; i++) {
-		struct buf line;
-
-		if (!p[i].is_error)
-			continue;
-		buf_init(&line, 4096);
-		config_problem_print(&p[i], ctx->config_dir, &line);
-		fprintf(stderr, "%s\n", buf_cstr(&line));
-		buf_fini(&line);
-	}
-	errors = config_error_count(c);
-	config_free(&c);
-	return (int)errors;
-}
-
 /* The instance's data_directory, in out; 0 or -1 (complained). */
 static int data_directory(const struct context *ctx, char *out, size_t size)
 {
@@ -210,12 +180,15 @@ static int run_stop(const struct context *ctx, int argc, char **argv)
 
 static int run_reload(const struct context *ctx, int argc, char **argv)
 {
+	char verb[] = "check", quiet[] = "-q", *check[] = { verb, quiet, NULL };
 	int pid;
 
 	if (no_arguments(argc, argv) < 0)
 		return 64;
-	/* the operator sees now what master would put into the log */
-	if (count_errors(ctx) != 0) {
+	/* the operator sees now what master and the programs would put into
+	 * the log, and what would make mail wait */
+	optind = 0;
+	if (command_check.run(ctx, 2, check) != 0) {
 		complain("the configuration has errors; nothing was changed");
 		return 1;
 	}

@@ -160,6 +160,14 @@ static int close_when_changed(struct table *t, struct buf *why)
 	return 0;
 }
 
+static bool is_outdated(const struct table *t)
+{
+	struct stat st;
+
+	return (t->type->flags & TABLE_FILE) && t->state != NULL &&
+	    (stat(t->path, &st) < 0 || !is_same_file(&st, &t->opened));
+}
+
 /* Under the lock. */
 static int prepare(struct table *t, struct buf *why)
 {
@@ -223,6 +231,16 @@ enum table_answer table_find(struct table *t, struct str key,
 	if (prepare(t, value) == 0) {
 		buf_reset(value);
 		answer = t->type->find(t, key, value);
+		/* "No" may bounce mail: it is never said of a file that has
+		 * changed, while another process has said "yes" already. */
+		if (answer == TABLE_NOT_FOUND && is_outdated(t)) {
+			t->next_check = 0;
+			answer = TABLE_ERROR;
+			if (prepare(t, value) == 0) {
+				buf_reset(value);
+				answer = t->type->find(t, key, value);
+			}
+		}
 		if (answer == TABLE_ERROR)
 			close_table(t);
 	}
