@@ -164,7 +164,10 @@ class Instance:
     def kill(self, program, sig=signal.SIGKILL):
         pids = self.pids(program)
         for pid in pids:
-            os.kill(pid, sig)
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                pass  # one that ended since
         return pids
 
     # --- clients ---
