@@ -93,16 +93,25 @@ static int start(void)
 static int ready(struct loop *loop)
 {
 	static const char *const transports[] = { "local", "virtual" };
+	struct agent_config config = {
+		.program = "local",
+		.transports = transports, .count = 2,
+		.capacity = service_session_max(),
+		.deliver = deliver_job,
+		.edge = service_edge("qmgr"),
+		.spawn = service_thread,
+		.done = service_done,
+	};
 
 	(void)loop;
-	agent = agent_start("local", transports, 2, service_session_max(),
-	    deliver_job);
+	agent = agent_start(&config);
 	return agent != NULL ? 0 : -1;
 }
 
 static bool drain(bool stopping)
 {
-	return agent_drain(agent, stopping);
+	agent_drain(agent, stopping ? AGENT_STOP_GRACE : CLOCK_NEVER);
+	return false;
 }
 
 int main(int argc, char **argv)

@@ -703,7 +703,7 @@ void recipient_deliver(struct agent_task *t, size_t position,
 		deliver_virtual(&w);
 	else
 		deliver_local(&w);
-	w.out.relay = t->job.transport;
+	w.out.relay = w.out.remote = t->job.transport;
 	if (arena_failed(a))
 		defer(&w, "4.3.0", STR("no memory for this recipient"));
 	agent_report(t, position, &w.out);

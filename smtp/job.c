@@ -1,83 +1,58 @@
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include "base/log.h"
+#include "base/clock.h"
 #include "smtp/job.h"
-
-#define JOB_ARENA_MAX (2 * 1024 * 1024)
 
 static struct str at(const struct strs *s, size_t i)
 {
 	return i < s->n ? s->v[i] : STR_NONE;
 }
 
-struct job *job_new(const struct agent_job *m, job_report_fn *report,
-    void *ctx)
+struct job *job_new(const struct agent_job *m, struct arena *a,
+    job_report_fn *report, void *ctx)
 {
-	struct job *j = calloc(1, sizeof(*j));
-	struct arena *a = arena_new(JOB_ARENA_MAX);
+	struct job *j = ARENA_NEW(a, struct job);
 
-	if (j == NULL || a == NULL)
-		goto no_memory;
+	if (j == NULL)
+		return NULL;
 	j->arena = a;
-	j->number = m->job;
-	j->queue_id = arena_str(a, m->queue_id);
-	j->transport = arena_str(a, m->transport);
-	j->nexthop = arena_str(a, m->nexthop);
-	j->sender = arena_str(a, m->sender);
-	j->envid = arena_str(a, m->envid);
+	j->queue_id = m->queue_id;
+	j->transport = m->transport;
+	j->nexthop = m->nexthop;
+	j->sender = m->sender;
+	j->envid = m->envid;
 	j->file = m->file;
 	j->size = m->size;
 	j->flags = m->flags;
 	j->ret = m->ret;
-	j->arrival = m->arrival;
-	j->active = m->active;
-	j->started = j->ready = clock_wall();
+	j->ready = clock_wall();
 	j->lmtp = str_eq_c(m->transport, "lmtp");
 	j->report = report;
 	j->ctx = ctx;
 	j->count = j->left = m->rcpts.n;
 	j->rcpts = arena_array(a, m->rcpts.n + 1, sizeof(*j->rcpts));
 	if (j->rcpts == NULL)
-		goto no_memory;
+		return NULL;
 	for (size_t i = 0; i < m->rcpts.n; i++) {
 		struct rcpt *r = &j->rcpts[i];
 
 		r->index = i < m->indexes.n ? m->indexes.v[i] : i;
-		r->address = arena_str(a, m->rcpts.v[i]);
-		r->original = arena_str(a, at(&m->originals, i));
-		r->orcpt = arena_str(a, at(&m->orcpts, i));
+		r->address = m->rcpts.v[i];
+		r->original = at(&m->originals, i);
+		r->orcpt = at(&m->orcpts, i);
 		r->notify = i < m->notify.n ? m->notify.v[i] : 0;
 	}
-	if (!arena_failed(a))
-		return j;
-no_memory:
-	arena_free(&a);
-	free(j);
-	if (m->file >= 0)
-		close(m->file);
-	return NULL;
+	return j;
 }
 
 void job_free(struct job **jp)
 {
-	struct job *j = *jp;
-
-	if (j == NULL)
-		return;
-	message_fini(&j->message);
-	if (j->file >= 0)
-		close(j->file);
-	arena_free(&j->arena);
-	free(j);
+	if (*jp != NULL)
+		message_fini(&(*jp)->message);
 	*jp = NULL;
 }
 
 void job_report(struct job *j, struct rcpt *r, enum agent_status status,
     const struct outcome *o)
 {
-	/* First the result is held, then the recipient is no longer running: in
-	 * between a new qmgr hears of both, never of neither. */
 	j->report(j, r, status, o);
 	r->state = RCPT_DONE;
 	j->left--;
@@ -158,40 +133,4 @@ void job_give_up(struct job *j, const struct why *why)
 			job_report(j, r, AGENT_DEFERRED, r->last != NULL
 			    ? r->last : &o);
 	}
-}
-
-void job_log(const struct job *j, const struct rcpt *r,
-    enum agent_status status, const struct outcome *o)
-{
-	static const char *const words[] = { [AGENT_SENT] = "sent",
-		[AGENT_DEFERRED] = "deferred", [AGENT_FAILED] = "bounced" };
-	int64_t now = clock_wall();
-	char dsn[MAIL_STATUS_SIZE];
-	struct buf line;
-
-	buf_init(&line, LOG_LINE_MAX * 2);
-	buf_printf(&line, STR_FMT ": to=<" STR_FMT ">", STR_ARG(j->queue_id),
-	    STR_ARG(r->address));
-	if (r->original.n > 0 && !str_eq(r->original, r->address))
-		buf_printf(&line, ", orig_to=<" STR_FMT ">",
-		    STR_ARG(r->original));
-	buf_printf(&line, ", relay=" STR_FMT,
-	    STR_ARG(o->relay.n ? o->relay : STR("none")));
-	if (o->uses > 1)
-		buf_printf(&line, ", conn_use=%u", o->uses);
-	buf_append_c(&line, ", delay=");
-	log_append_delay(&line, now - j->arrival);
-	buf_append_c(&line, ", delays=");
-	log_append_delay(&line, j->active - j->arrival);
-	buf_append_c(&line, "/");
-	log_append_delay(&line, j->started - j->active);
-	buf_append_c(&line, "/");
-	log_append_delay(&line, j->ready - j->started);
-	buf_append_c(&line, "/");
-	log_append_delay(&line, now - j->ready);
-	buf_printf(&line, ", dsn=%s, status=%s (" STR_FMT ")",
-	    mail_status_print(o->status, dsn), words[status],
-	    STR_ARG(o->text));
-	log_info("%s", buf_cstr(&line));
-	buf_fini(&line);
 }

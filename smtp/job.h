@@ -24,7 +24,7 @@ struct rcpt {
 	uint64_t index;		/* in the queue file */
 	struct str address, original, orcpt;
 	uint64_t notify;
-	_Atomic(enum rcpt_state) state; /* also read by who tells qmgr */
+	enum rcpt_state state;
 	bool tried;		/* was refused in this session */
 	bool too_many;		/* ... with 452: the next transaction may do */
 	const struct outcome *last; /* NULL: none yet */
@@ -37,26 +37,23 @@ typedef void job_report_fn(const struct job *, const struct rcpt *,
 
 struct job {
 	struct arena *arena;
-	uint64_t number;	/* agent_job.job, in conversation number: */
-	uint64_t session;
 	struct str queue_id, transport, nexthop, sender, envid;
-	int file;		/* owned */
+	int file;		/* lent */
 	uint64_t size, flags, ret;
 	struct rcpt *rcpts;
 	size_t count, left;	/* left: not DONE */
 	bool lmtp;
-	/* clock_wall() */
-	int64_t arrival, active, started, ready;
+	int64_t ready;		/* clock_wall() */
 	struct message message;
 	job_report_fn *report;
 	void *ctx;
-	struct job *next;	/* of a queue */
-	struct job *all_next, *all_prev; /* of all in hand */
 };
 
-/* Copies the message and takes its descriptor. NULL: no memory (and the
- * descriptor is closed). */
-struct job *job_new(const struct agent_job *, job_report_fn *, void *ctx);
+/* In the arena, where what it finds out goes as well. Strings are not copied
+ * and the descriptor is lent: all have to outlive it. NULL: no memory. */
+struct job *job_new(const struct agent_job *, struct arena *,
+    job_report_fn *, void *ctx);
+/* Frees what is not in the arena; *job becomes NULL. */
 void job_free(struct job **);
 
 /* Reports and marks the recipient DONE. */
@@ -76,7 +73,4 @@ void job_failed_all(struct job *, enum rcpt_state, const struct session *,
 /* Reports what is pending as deferred, with its last failure, or with this
  * one where there is none. */
 void job_give_up(struct job *, const struct why *);
-/* "TO:" line of the log. */
-void job_log(const struct job *, const struct rcpt *, enum agent_status,
-    const struct outcome *);
 #endif

@@ -9,16 +9,17 @@
  * RFCs:        5321, 1870, 2033, 2920, 3207, 3461, 3463, 6152, 6531, 7505
  */
 #include <sys/resource.h>
+#include <unistd.h>
 #include "base/log.h"
+#include "service/agent.h"
 #include "service/service.h"
-#include "smtp/agent.h"
+#include "smtp/deliver.h"
 
-/* A stopping suite does not wait longer for servers that are slow. */
-#define STOP_GRACE (5 * CLOCK_SECOND)
 /* After a reload running deliveries come to their end. */
 #define RELOAD_GRACE (3600 * CLOCK_SECOND)
 
 static struct smtp_config config;
+static struct deliver how;
 static struct agent *agent;
 
 static int start(void)
@@ -44,23 +45,79 @@ static void ask_dns(void *ctx, struct dns_question *q, size_t n,
 	    replies);
 }
 
+static void report(const struct job *j, const struct rcpt *r,
+    enum agent_status status, const struct outcome *o)
+{
+	char dsn[MAIL_STATUS_SIZE];
+	struct agent_outcome out = {
+		.status = status, .dsn = mail_status_print(o->status, dsn),
+		.text = o->text, .relay = o->relay, .uses = o->uses,
+		.remote = o->remote, .diagnostic = o->diagnostic,
+		.nexthop_dead = o->nexthop_dead,
+		.file_damaged = o->file_damaged,
+		.onward = o->onward, .ready = j->ready,
+	};
+
+	agent_report(j->ctx, (size_t)(r - j->rcpts), &out);
+}
+
+static void deliver_job(struct agent_task *t)
+{
+	struct job *j = job_new(&t->job, t->arena, report, t);
+
+	/* without memory they stay unreported, that is, deferred */
+	if (j == NULL) {
+		log_warn("no memory for a delivery");
+		return;
+	}
+	deliver(&how, j);
+	job_free(&j);
+}
+
+/* Closes sessions that are idle too long. */
+static void tidy(void *arg)
+{
+	struct cache *cache = arg;
+
+	for (;;) {
+		cache_wait(cache);
+		while (cache_expire(cache, false) > 0)
+			usleep(500000);
+		usleep(500000);
+	}
+}
+
+static void done(void)
+{
+	cache_expire(how.cache, true);
+	service_done();
+}
+
 static int ready(struct loop *loop)
 {
-	struct deliver deliver = { .config = &config, .ask = ask_dns };
+	static const char *const transports[] = { "smtp", "relay", "lmtp" };
+	struct agent_config work = {
+		.program = "smtp",
+		.transports = transports, .count = 3,
+		.capacity = service_session_max(),
+		.deliver = deliver_job,
+		.edge = service_edge("qmgr"),
+		.spawn = service_thread,
+		.done = done,
+	};
 
 	(void)loop;
-	if ((deliver.cache = cache_new()) == NULL ||
-	    service_edge("qmgr") == NULL)
+	how = (struct deliver){ .config = &config, .cache = cache_new(),
+		.ask = ask_dns };
+	if (how.cache == NULL || service_thread(tidy, how.cache) < 0)
 		return -1;
-	agent = agent_start(&deliver, service_edge("qmgr"),
-	    service_session_max(), service_thread);
+	agent = agent_start(&work);
 	return agent == NULL ? -1 : 0;
 }
 
 static bool drain(bool stopping)
 {
-	agent_drain(agent, stopping ? STOP_GRACE : RELOAD_GRACE,
-	    service_done);
+	agent_drain(agent, stopping ? AGENT_STOP_GRACE : RELOAD_GRACE);
 	return false;
 }
 

@@ -6,10 +6,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-#include "base/clock.h"
 #include "base/log.h"
 #include "service/agent.h"
-#include "service/service.h"
 
 #define TASK_ARENA_MAX (2 * 1024 * 1024)
 #define IDLE_THREAD 30	/* seconds a thread waits for work */
@@ -38,20 +36,17 @@ struct work {
 /* What threads share is behind one lock; sending has one of its own, so that
  * nobody waits with the first one held. */
 struct agent {
-	const char *program;
-	const char *const *transports;
-	size_t ntransports, capacity;
-	agent_deliver_fn *deliver;
-	struct edge *edge;
+	struct agent_config config;
 
 	pthread_mutex_t lock;
-	pthread_cond_t arrived, recorded;
+	pthread_cond_t arrived, changed;
 	TAILQ_HEAD(, work) queue;
 	size_t queued, idle, threads;
 	LIST_HEAD(, work) all;
 	TAILQ_HEAD(held_list, held) held; /* oldest first, as qmgr records */
 	size_t nheld;
-	bool draining, done_told;
+	bool draining;
+	bool ended;		/* done() is called: no job is begun */
 
 	pthread_mutex_t sending;
 	struct conv *conv;	/* NULL: none */
@@ -97,20 +92,6 @@ static void hold(struct work *w, size_t i, const struct agent_result *m)
 	pthread_mutex_unlock(&a->lock);
 }
 
-static bool is_done(const struct agent *a)
-{
-	return a->draining && LIST_EMPTY(&a->all) && a->nheld == 0;
-}
-
-/* With the lock. */
-static void tell_done(struct agent *a)
-{
-	if (is_done(a) && !a->done_told) {
-		a->done_told = true;
-		service_done();
-	}
-}
-
 static void forget(struct agent *a, const struct agent_recorded *m)
 {
 	pthread_mutex_lock(&a->lock);
@@ -128,8 +109,7 @@ static void forget(struct agent *a, const struct agent_recorded *m)
 		a->nheld--;
 		free(h);
 	}
-	pthread_cond_broadcast(&a->recorded);
-	tell_done(a);
+	pthread_cond_broadcast(&a->changed);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -168,8 +148,11 @@ static void log_delivery(const struct agent_task *t, size_t i,
 	    STR_ARG(j->rcpts.v[i]));
 	if (orig.n > 0 && !str_eq(orig, j->rcpts.v[i]))
 		buf_printf(&line, ", orig_to=<" STR_FMT ">", STR_ARG(orig));
-	buf_printf(&line, ", relay=" STR_FMT ", delay=",
+	buf_printf(&line, ", relay=" STR_FMT,
 	    STR_ARG(o->relay.n ? o->relay : STR("none")));
+	if (o->uses > 1)
+		buf_printf(&line, ", conn_use=%u", o->uses);
+	buf_append_c(&line, ", delay=");
 	log_append_delay(&line, now - j->arrival);
 	buf_append_c(&line, ", delays=");
 	log_append_delay(&line, j->active - j->arrival);
@@ -196,10 +179,11 @@ void agent_report(struct agent_task *t, size_t i,
 		.status = o->status,
 		.dsn = str_of(o->dsn),
 		.text = str_sub(o->text, 0, 4096),
-		.relay = str_sub(o->relay, 0, 512),
+		.relay = str_sub(o->remote, 0, 512),
 		.diagnostic = str_sub(o->diagnostic, 0, 4096),
-		.nexthop_dead = o->nexthop_dead,
-		.file_damaged = o->file_damaged,
+		.nexthop_dead = o->status == AGENT_DEFERRED && o->nexthop_dead,
+		.file_damaged = o->status == AGENT_DEFERRED && o->file_damaged,
+		.onward = o->status == AGENT_SENT ? o->onward : 0,
 	};
 
 	/* First held, then sent: whatever happens to qmgr in between, the next
@@ -266,24 +250,32 @@ no_memory:
 	return NULL;
 }
 
+static void free_work(struct work *w)
+{
+	struct arena *a = w->task.arena;
+
+	if (w->task.job.file >= 0)
+		close(w->task.job.file);
+	arena_free(&a);
+}
+
 static void run(struct work *w)
 {
 	static const struct agent_outcome none = { .status = AGENT_DEFERRED,
 		.dsn = "4.3.0", .text = { "internal error", 14 } };
-	struct arena *a = w->task.arena;
+	struct agent *a = w->agent;
 
 	w->task.started = clock_wall();
-	w->agent->deliver(&w->task);
+	a->config.deliver(&w->task);
 	for (size_t i = 0; i < w->task.job.rcpts.n; i++)
 		if (!w->reported[i])
 			agent_report(&w->task, i, &none);
-	if (w->task.job.file >= 0)
-		close(w->task.job.file);
-	pthread_mutex_lock(&w->agent->lock);
+	pthread_mutex_lock(&a->lock);
 	LIST_REMOVE(w, all);
-	tell_done(w->agent);
-	pthread_mutex_unlock(&w->agent->lock);
-	arena_free(&a);
+	if (a->draining)
+		pthread_cond_broadcast(&a->changed);
+	pthread_mutex_unlock(&a->lock);
+	free_work(w);
 }
 
 /* The next job, or NULL when none came for long. With the lock. */
@@ -314,7 +306,7 @@ static void work(void *arg)
 	pthread_mutex_lock(&a->lock);
 	while ((w = next_work(a)) != NULL) {
 		while (a->nheld > HELD_MAX && !a->draining)
-			pthread_cond_wait(&a->recorded, &a->lock);
+			pthread_cond_wait(&a->changed, &a->lock);
 		pthread_mutex_unlock(&a->lock);
 		run(w);
 		pthread_mutex_lock(&a->lock);
@@ -323,40 +315,47 @@ static void work(void *arg)
 	pthread_mutex_unlock(&a->lock);
 }
 
-static void add_work(struct agent *a, struct work *w)
+/* 0, or -1: this process is about to end, and a delivery that it began might
+ * be made again. */
+static int add_work(struct agent *a, struct work *w)
 {
 	bool more;
 
 	pthread_mutex_lock(&a->lock);
+	if (a->ended) {
+		pthread_mutex_unlock(&a->lock);
+		return -1;
+	}
 	TAILQ_INSERT_TAIL(&a->queue, w, queue);
 	LIST_INSERT_HEAD(&a->all, w, all);
 	a->queued++;
-	more = a->queued > a->idle && a->threads < a->capacity;
+	more = a->queued > a->idle && a->threads < a->config.capacity;
 	a->threads += more;
 	pthread_cond_signal(&a->arrived);
 	pthread_mutex_unlock(&a->lock);
-	if (!more || service_thread(work, a) == 0)
-		return;
+	if (!more || a->config.spawn(work, a) == 0)
+		return 0;
 	pthread_mutex_lock(&a->lock);
 	if (--a->threads == 0)
 		log_fatal("cannot start a thread: %s", strerror(errno));
 	pthread_mutex_unlock(&a->lock);
+	return 0;
 }
 
 /* --- the conversation --- */
 
 static int say_hello(struct agent *a, struct conv *c, bool draining)
 {
-	struct str names[16];
+	struct str names[AGENT_TRANSPORT_MAX];
 	struct agent_hello m = {
-		.program = str_of(a->program),
-		.transports = { names, a->ntransports },
-		.capacity = draining ? 0 : a->capacity,
+		.program = str_of(a->config.program),
+		.transports = { names, a->config.count },
+		.capacity = draining ? 0 : a->config.capacity,
 	};
 	const char *why;
 
-	for (size_t i = 0; i < a->ntransports && i < 16; i++)
-		names[i] = str_of(a->transports[i]);
+	for (size_t i = 0; i < a->config.count; i++)
+		names[i] = str_of(a->config.transports[i]);
 	return conv_send(c, &agent_hello_schema, &m,
 	    clock_now() + SEND_TIMEOUT, &why);
 }
@@ -395,7 +394,7 @@ static int say_state(struct agent *a, struct conv *c)
 
 static struct conv *introduce(struct agent *a, uint64_t *session_r)
 {
-	struct conv *c = edge_open_fresh(a->edge,
+	struct conv *c = edge_open_fresh(a->config.edge,
 	    clock_now() + SEND_TIMEOUT);
 	int rc;
 
@@ -440,7 +439,10 @@ static void receive(struct agent *a, struct conv *c, uint64_t session)
 			log_warn("no memory for a delivery");
 			return; /* qmgr gives it to somebody else */
 		}
-		add_work(a, w);
+		if (add_work(a, w) < 0) {
+			free_work(w);
+			return;
+		}
 	}
 	if (what == CONV_BROKEN)
 		log_warn("qmgr: %s", why);
@@ -469,58 +471,87 @@ static void converse(void *arg)
 	}
 }
 
-struct agent *agent_start(const char *program, const char *const *transports,
-    size_t count, size_t capacity, agent_deliver_fn *deliver)
+struct agent *agent_start(const struct agent_config *config)
 {
-	struct agent *a = calloc(1, sizeof(*a));
+	struct agent *a;
 
-	if (a == NULL || count > 16)
+	if (config->edge == NULL || config->count > AGENT_TRANSPORT_MAX ||
+	    (a = calloc(1, sizeof(*a))) == NULL)
 		return NULL;
-	a->program = program;
-	a->transports = transports;
-	a->ntransports = count;
-	a->capacity = capacity > 0 ? capacity : 1;
-	a->deliver = deliver;
+	a->config = *config;
+	if (a->config.capacity == 0)
+		a->config.capacity = 1;
 	TAILQ_INIT(&a->queue);
 	LIST_INIT(&a->all);
 	TAILQ_INIT(&a->held);
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_mutex_init(&a->sending, NULL);
 	pthread_cond_init(&a->arrived, NULL);
-	pthread_cond_init(&a->recorded, NULL);
-	if ((a->edge = service_edge("qmgr")) == NULL ||
-	    service_thread(converse, a) < 0) {
+	pthread_cond_init(&a->changed, NULL);
+	if (a->config.spawn(converse, a) < 0) {
 		free(a);
 		return NULL;
 	}
 	return a;
 }
 
-static void give_up(void *arg)
-{
-	struct agent *a = arg;
+/* --- the end --- */
 
-	usleep(5000000);
-	pthread_mutex_lock(&a->lock);
-	a->done_told = true;
-	pthread_mutex_unlock(&a->lock);
-	service_done();
+struct drain {
+	struct agent *agent;
+	int64_t until;
+};
+
+static void say_draining(struct agent *a)
+{
+	pthread_mutex_lock(&a->sending);
+	/* if it cannot be sent the receiving thread finds the end, and the
+	 * next conversation begins with it */
+	if (a->conv != NULL && say_hello(a, a->conv, true) < 0)
+		shutdown(conv_fd(a->conv), SHUT_RDWR);
+	pthread_mutex_unlock(&a->sending);
 }
 
-bool agent_drain(struct agent *a, bool stopping)
+static void wait_for_end(void *arg)
 {
-	bool done;
+	struct drain *d = arg;
+	struct agent *a = d->agent;
 
-	pthread_mutex_lock(&a->sending);
+	pthread_mutex_lock(&a->lock);
+	while ((!LIST_EMPTY(&a->all) || a->nheld > 0) &&
+	    clock_now() < d->until) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 1;
+		pthread_cond_timedwait(&a->changed, &a->lock, &until);
+	}
+	a->ended = true;
+	pthread_mutex_unlock(&a->lock);
+	a->config.done();
+	free(d);
+}
+
+static void drain(void *arg)
+{
+	say_draining(((struct drain *)arg)->agent);
+	wait_for_end(arg);
+}
+
+void agent_drain(struct agent *a, int64_t grace)
+{
+	struct drain *d = calloc(1, sizeof(*d));
+
 	pthread_mutex_lock(&a->lock);
 	a->draining = true;
-	done = is_done(a);
-	a->done_told |= done;
+	pthread_cond_broadcast(&a->changed);
 	pthread_mutex_unlock(&a->lock);
-	if (a->conv != NULL)
-		say_hello(a, a->conv, true);
-	pthread_mutex_unlock(&a->sending);
-	if (!done && stopping && service_thread(give_up, a) < 0)
-		return true;
-	return done;
+	if (d != NULL) {
+		*d = (struct drain){ a, grace == CLOCK_NEVER ? CLOCK_NEVER
+		    : clock_now() + grace };
+		if (a->config.spawn(drain, d) == 0)
+			return;
+		free(d);
+	}
+	a->config.done();
 }
