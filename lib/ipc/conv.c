@@ -394,6 +394,7 @@ static ssize_t take_packet(struct conv *c, int fds[MSG_FD_MAX], size_t *nfds,
 	} control;
 	struct iovec iov;
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	bool reset = false;
 	ssize_t k;
 
 	*nfds = 0;
@@ -413,6 +414,12 @@ static ssize_t take_packet(struct conv *c, int fds[MSG_FD_MAX], size_t *nfds,
 		    (wait ? 0 : MSG_DONTWAIT));
 		if (k >= 0)
 			break;
+		/* The other end closed with something of ours unread: that is
+		 * told once, before what it had sent, which may be why. */
+		if (errno == ECONNRESET && !reset) {
+			reset = true;
+			continue;
+		}
 		if (errno != EINTR && !(wait && errno == EAGAIN))
 			return -1;
 	}

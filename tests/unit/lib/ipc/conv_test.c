@@ -280,6 +280,35 @@ static void what_is_no_conversation_is_told_from_one(void **state)
 	}
 }
 
+/* The far end refuses, and closes with packets of ours that it did not read. */
+static void the_last_word_of_one_who_left_is_heard(void **state)
+{
+	const struct msg_schema *allowed[] = { &schema }, *got;
+	struct sample word = { .number = 552, .fd = -1 }, heard;
+	struct conv *ours, *theirs;
+	const char *why;
+	int pair[2];
+
+	(void)state;
+	for (int waits = 0; waits < 2; waits++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET |
+			SOCK_CLOEXEC, 0, pair), 0);
+		ours = conv_new("ours", pair[0]);
+		theirs = conv_new("theirs", pair[1]);
+		assert_int_equal(conv_send(ours, &schema, &word,
+		    CLOCK_NEVER, &why), 0);
+		assert_int_equal(conv_send(theirs, &schema, &word,
+		    CLOCK_NEVER, &why), 0);
+		conv_close(&theirs);
+		assert_int_equal(waits ? conv_recv(ours, allowed, 1, &got,
+		    &heard, clock_now() + 5 * CLOCK_SECOND, &why)
+		    : conv_try_recv(ours, allowed, 1, &got, &heard, &why),
+		    CONV_MESSAGE);
+		assert_int_equal(heard.number, 552);
+		conv_close(&ours);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +320,7 @@ int main(void)
 		cmocka_unit_test(an_edge_outlives_an_empty_packet),
 		cmocka_unit_test(an_edge_whose_client_shut_it_is_over),
 		cmocka_unit_test(what_is_no_conversation_is_told_from_one),
+		cmocka_unit_test(the_last_word_of_one_who_left_is_heard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
