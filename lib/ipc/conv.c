@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ struct edge {
 struct conv {
 	const char *name;
 	int fd;
-	bool broken;
+	atomic_bool broken; /* several threads may send */
 	struct edge *edge;
 	struct conv *next;
 	char *in; /* MSG_MAX + 16 octets, when a packet was asked for */
