@@ -30,8 +30,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
 	libcap-dev libpcre2-dev libseccomp-dev libunbound-dev libidn2-dev \
 	libcrypt-dev
 RUN_PACKAGES   := openssl curl python3
-TEST_PACKAGES  := libcmocka-dev python3 python3-pytest python3-dnspython \
-	nsd ldnsutils mandoc cppcheck curl openssl procps strace iproute2
+TEST_PACKAGES  := libcmocka-dev python3 python3-pytest nsd ldnsutils mandoc \
+	curl openssl procps
 
 include config.mk
 
