@@ -3,6 +3,8 @@
 #   make                 build everything into $(B) (build/)
 #   make run             build, make an instance in run/, send a first message
 #   make check           install what the tests need, build, lint, all tests
+#   make crash           the crash harnesses at length: kills, power cuts,
+#                        failing calls and disks (hours; POSTERN_HARNESS=h4)
 #   make install         DESTDIR= PREFIX= are honoured
 #   make SAN=address,undefined ...   the same tree under a sanitizer
 #   make deps            install the packages that the build needs (root/sudo)
@@ -98,6 +100,10 @@ check: test-deps
 	@$(MAKE) --no-print-directory all unit-tests $(TOOLS:%=$(B)/bin/%)
 	@$(PYTHON) tests/run-tests.py $(B) $(KIND)
 
+crash: test-deps
+	@$(MAKE) --no-print-directory all $(TOOLS:%=$(B)/bin/%)
+	@$(PYTHON) tests/run-tests.py $(B) crash-full
+
 MAN_PAGES := $(wildcard man/*.[1-9])
 lint:
 	@$(PYTHON) tests/lint/layers.py .
@@ -153,7 +159,7 @@ install-built:
 clean:
 	rm -rf $(B)
 
-.PHONY: all programs unit-tests clean links run check lint deps test-deps install \
+.PHONY: all programs unit-tests clean links run check crash lint deps test-deps install \
 	install-built fmt
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
