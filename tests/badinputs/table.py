@@ -92,7 +92,7 @@ def expand(text):
     """Octets of a piece without steps; {{REP n "s"}} repeats s, whose {{i}}
     is the number of the repetition. One REP may stand in another, its
     quotes escaped once more."""
-    m = re.search(r'\{\{REP (\d+) "((?:[^"\\{]|\\.)*)\{\{REP (\d+) '
+    m = re.search(r'\{\{REP (\d+) "((?:[^"\\{]|\\.|\{(?!\{))*)\{\{REP (\d+) '
                   r'\\"((?:[^"\\]|\\.)*?)\\"\}\}((?:[^"\\]|\\.)*)"\}\}', text)
     if m:
         inner = unescape(m.group(2)) + \
