@@ -5,6 +5,8 @@
 #   make check           install what the tests need, build, lint, all tests
 #   make crash           the crash harnesses at length: kills, power cuts,
 #                        failing calls and disks (hours; POSTERN_HARNESS=h4)
+#   make fuzz            every parser under libFuzzer (SECONDS=60 each,
+#                        TARGET=name for one)
 #   make install         DESTDIR= PREFIX= are honoured
 #   make SAN=address,undefined ...   the same tree under a sanitizer
 #   make deps            install the packages that the build needs (root/sudo)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run-tests.py BUILD [KIND...]: runs lint, unit, crash and system tests.
+"""run-tests.py BUILD [KIND...]: runs lint, unit, fuzz, crash and system tests.
 
 `crash` runs the harnesses of tests/crash/harnesses with what `make check`
 asks of them, `crash-full` with what `make crash` asks.
@@ -14,7 +14,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
-KINDS = ("lint", "unit", "crash", "system")
+KINDS = ("lint", "unit", "fuzz", "crash", "system")
 
 
 class Tally:
@@ -76,6 +76,27 @@ def unit(tally, build):
             else:
                 print(f"unit {short}: {oks} ok")
             sys.stdout.flush()
+
+
+def fuzz(tally, build):
+    """Replays the committed inputs of each target of tests/fuzz."""
+    code, out = run(["make", "--no-print-directory", f"B={build}",
+                     f"-j{os.cpu_count() or 1}", "fuzz-replay"], 1200)
+    if code != 0:
+        tally.count(False, "make fuzz-replay", out)
+        return
+    env = dict(os.environ, UBSAN_OPTIONS="print_stacktrace=1",
+               ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1")
+    for source in sorted(os.listdir("tests/fuzz")):
+        target = source[:-2]
+        if not source.endswith(".c") or target in ("fuzz", "replay"):
+            continue
+        code, out = run([os.path.join(build, "fuzz-replay/bin/fuzz-" + target),
+                         f"tests/fuzz/corpus/{target}",
+                         f"tests/fuzz/regressions/{target}"], 300, env)
+        tally.count(code == 0, f"fuzz {target}", out[-8000:])
+        if code == 0:
+            print(f"fuzz {target}: {out.strip()}", flush=True)
 
 
 def harnesses(tally, build, full):

@@ -34,7 +34,8 @@ char *buf_reserve(struct buf *b, size_t n)
 	size_t want, cap;
 	char *p;
 
-	if (n > b->max - b->n) {
+	/* max may be SIZE_MAX; the NUL behind must not wrap. */
+	if (n > b->max - b->n || n >= SIZE_MAX - b->n) {
 		b->failed = true;
 		return NULL;
 	}
@@ -43,7 +44,7 @@ char *buf_reserve(struct buf *b, size_t n)
 		cap = b->cap ? b->cap * 2 : 128;
 		if (cap < want)
 			cap = want;
-		if (cap > b->max + 1)
+		if (cap - 1 > b->max)
 			cap = b->max + 1;
 		if ((p = realloc(b->p, cap)) == NULL) {
 			b->failed = true;
