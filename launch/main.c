@@ -29,6 +29,8 @@
 
 #define SEND_PATIENCE (5 * CLOCK_SECOND)
 #define CHILDREN_MAX 20000
+/* Of all processes of login, auth or local, with one process of a user. */
+#define CONVERSATIONS_MAX 4096
 
 struct child {
 	LIST_ENTRY(child) link;
@@ -93,7 +95,8 @@ static int give_start(struct child *c, const struct launch_request *r,
 	    service_dir("mailspool") >= 0 && spawn_give(c->control,
 		CONTROL_DIR, "mailspool", service_dir("mailspool")) < 0)
 		return -1;
-	if (spawn_give(c->control, CONTROL_SERVE, "login", edge) < 0)
+	if (spawn_give_served(c->control, "login", edge,
+		CONVERSATIONS_MAX) < 0)
 		return -1;
 	return conv_send(c->control, &control_go_schema, NULL,
 	    clock_now() + SEND_PATIENCE, &why);

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -145,21 +146,81 @@ static int give_dirs(struct conv *c, const struct plan *plan,
 	return rc;
 }
 
-static int give_edges(struct conv *c, const struct group *g)
-{
-	for (size_t i = 0; sandbox_edges[i].client != NULL; i++) {
-		const struct sandbox_edge *e = &sandbox_edges[i];
+/* What a session, or a delivery, asks at once, and what a client keeps. */
+#define CONVERSATIONS_SPARE 256
 
-		if (strcmp(e->client, g->row->name) == 0 &&
-		    spawn_give(c, CONTROL_ASK, e->server,
-			edge_ends(i)[0]) < 0)
+/* Asks for others' sakes: as many as there may be sessions. */
+static size_t conversations_of(const struct plan *plan,
+    const struct group *g)
+{
+	return (g->on_tcp ? g->session_max : plan->sessions) +
+	    CONVERSATIONS_SPARE;
+}
+
+static bool is_served_by(const struct child *client, size_t row,
+    const struct child *server)
+{
+	return client->edges[row] >= 0 && server->serves && server->ready &&
+	    !server->stopping &&
+	    strcmp(sandbox_edges[row].server, server->row->name) == 0;
+}
+
+static void tell_edge(struct child *client, size_t row, struct child *server)
+{
+	if (is_served_by(client, row, server) &&
+	    spawn_give_served(server->control, client->row->name,
+		client->edges[row], client->most) < 0)
+		log_warn("%s[%d] does not take its edge to %s[%d]",
+		    server->service, (int)server->pid, client->service,
+		    (int)client->pid);
+}
+
+/* A server that is ready hears of all who may ask it. */
+static void give_clients(struct child *server)
+{
+	struct child *c;
+
+	LIST_FOREACH(c, &children, link)
+		for (size_t i = 0; sandbox_edges[i].client != NULL; i++)
+			tell_edge(c, i, server);
+}
+
+/*
+ * Each process has edges of its own: one that was taken over can shut them
+ * down, or have more conversations than it should, for itself only. The
+ * servers that are ready get the other ends, the later ones in on_control().
+ */
+static int give_edges(struct child *c)
+{
+	struct child *server;
+
+	for (size_t i = 0; sandbox_edges[i].client != NULL; i++) {
+		int pair[2], rc;
+
+		if (i == EDGES_MAX)
+			log_panic("more edges than expected");
+		if (strcmp(sandbox_edges[i].client, c->row->name) != 0)
+			continue;
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
+			SOCK_NONBLOCK, 0, pair) < 0)
 			return -1;
-		if (g->first && strcmp(e->server, g->row->name) == 0 &&
-		    spawn_give(c, CONTROL_SERVE, e->client,
-			edge_ends(i)[1]) < 0)
+		c->edges[i] = pair[1];
+		rc = spawn_give(c->control, CONTROL_ASK,
+		    sandbox_edges[i].server, pair[0]);
+		close(pair[0]); /* so that its end is the edge's end */
+		if (rc < 0)
 			return -1;
+		LIST_FOREACH(server, &children, link)
+			tell_edge(c, i, server);
 	}
 	return 0;
+}
+
+static void close_edges(struct child *c)
+{
+	for (size_t i = 0; i < EDGES_MAX; i++)
+		if (c->edges[i] >= 0)
+			close(c->edges[i]);
 }
 
 static int give_programs(struct conv *c, const struct group *g)
@@ -186,9 +247,10 @@ static int give_programs(struct conv *c, const struct group *g)
 	return 0;
 }
 
-static int give_all(struct conv *c, const struct plan *plan,
+static int give_all(struct child *child, const struct plan *plan,
     const struct group *g)
 {
+	struct conv *c = child->control;
 	gid_t gid = 0;
 	uid_t uid = plan_uid(plan, g->row, &gid);
 	struct control_start start = {
@@ -217,7 +279,7 @@ static int give_all(struct conv *c, const struct plan *plan,
 			g->listeners[i].listener->fd) < 0)
 			return -1;
 	if (give_dirs(c, plan, g) < 0 || give_files(c, plan, g) < 0 ||
-	    give_edges(c, g) < 0 || give_programs(c, g) < 0)
+	    give_edges(child) < 0 || give_programs(c, g) < 0)
 		return -1;
 	return conv_send(c, &control_go_schema, NULL,
 	    clock_now() + SEND_PATIENCE, &why);
@@ -237,8 +299,10 @@ static void on_control(int fd, unsigned ready, void *ctx)
 	(void)ready;
 	switch (conv_try_recv(c->control, allowed, 2, &got, NULL, &why)) {
 	case CONV_MESSAGE:
-		if (got == &control_ready_schema)
+		if (got == &control_ready_schema && !c->ready) {
 			c->ready = true;
+			give_clients(c);
+		}
 		return;
 	case CONV_TIMEOUT:
 		return;
@@ -281,7 +345,11 @@ static void start_child(struct plan *plan, struct group *g, unsigned slot)
 	c->slot = slot;
 	c->started = clock_now();
 	LIST_INSERT_HEAD(&children, c, link);
-	if (give_all(c->control, plan, g) < 0) {
+	c->serves = g->first;
+	c->most = conversations_of(plan, g);
+	for (size_t i = 0; i < EDGES_MAX; i++)
+		c->edges[i] = -1;
+	if (give_all(c, plan, g) < 0) {
 		log_warn("cannot prepare %s, process %d", g->row->name,
 		    (int)c->pid);
 		kill(c->pid, SIGKILL);
@@ -569,6 +637,7 @@ void children_reap(void)
 			replace(c);
 		watch_free(&c->watch);
 		conv_close(&c->control);
+		close_edges(c);
 		free(c->service);
 		free(c);
 	}

@@ -54,7 +54,11 @@ struct plan {
 	struct config *config;
 	struct params params;
 	TAILQ_HEAD(, group) groups;
+	size_t sessions;	/* that all its processes may serve at once */
 };
+
+/* Rows of edges.def. */
+#define EDGES_MAX 64
 
 /* A process that runs. */
 struct child {
@@ -69,6 +73,11 @@ struct child {
 	struct conv *control;
 	struct watch *watch;
 	bool ready, stopping;
+	bool serves;		/* others have edges to it */
+	/* Its edges, by their row: the servers' end, for servers that start
+	 * later. -1: it has none. */
+	int edges[EDGES_MAX];
+	size_t most;		/* conversations over each at a time */
 	int64_t started;	/* clock_now() */
 };
 
@@ -103,8 +112,6 @@ void socket_unwant_all(void);
 void socket_close_unwanted(void);
 /* A listening unix socket below the spool: "public/NAME". */
 int socket_public(int spool, const char *name);
-/* Both ends of the edge, made once: [0] the client's, [1] the server's. */
-const int *edge_ends(size_t row);
 
 /* --- spool.c --- */
 

@@ -304,6 +304,7 @@ static int plan_sockets(struct plan *plan, const struct master_service *all,
 
 static int make_groups(struct plan *plan)
 {
+	struct group *g;
 	size_t n;
 	const struct master_service *all = config_services(plan->config, &n);
 
@@ -323,6 +324,8 @@ static int make_groups(struct plan *plan)
 		if (plan_inet(plan, &all[i]) < 0)
 			return -1;
 	}
+	TAILQ_FOREACH(g, &plan->groups, link)
+		plan->sessions += g->session_max * g->processes;
 	return 0;
 }
 

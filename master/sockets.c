@@ -157,19 +157,3 @@ void socket_close_unwanted(void)
 		free(l);
 	}
 }
-
-const int *edge_ends(size_t row)
-{
-	static int ends[64][2];
-	static bool made[64];
-
-	if (row >= 64)
-		log_panic("more edges than expected");
-	if (!made[row]) {
-		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
-			SOCK_NONBLOCK, 0, ends[row]) < 0)
-			log_fatal("socketpair: %s", strerror(errno));
-		made[row] = true;
-	}
-	return ends[row];
-}

@@ -20,11 +20,19 @@ struct edge {
 	size_t nkept;
 };
 
+/* How many conversations of one client are open; outlives its owner until
+ * the last of them is closed. */
+struct conv_tally {
+	atomic_size_t open, refs;
+	size_t most;
+};
+
 struct conv {
 	const char *name;
 	int fd;
 	atomic_bool broken; /* several threads may send */
 	struct edge *edge;
+	struct conv_tally *tally; /* NULL: not counted */
 	struct conv *next;
 	char *in; /* MSG_MAX + 16 octets, when a packet was asked for */
 	int timeout_ms; /* in force for receiving; 0: none */
@@ -204,6 +212,18 @@ static bool is_hung_up(int fd)
 	    (p.revents & (POLLRDHUP | POLLHUP)) != 0;
 }
 
+/* A client that was taken over may send any descriptor, and an event loop
+ * cannot watch a file. */
+static bool can_converse(int fd)
+{
+	int type = 0, domain = 0;
+	socklen_t n = sizeof(type), m = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &m) == 0 &&
+	    type == SOCK_SEQPACKET && domain == AF_UNIX;
+}
+
 int edge_accept(int fd)
 {
 	union {
@@ -230,12 +250,58 @@ int edge_accept(int fd)
 		errno = is_hung_up(fd) ? EPIPE : EAGAIN;
 		return -1;
 	}
-	while (n > 1)
-		close(fds[--n]);
-	if (n == 1)
+	if (n == 1 && can_converse(fds[0]))
 		return fds[0];
-	errno = EAGAIN;
+	while (n > 0)
+		close(fds[--n]);
+	errno = EPROTO;
 	return -1;
+}
+
+/* --- bounds --- */
+
+struct conv_tally *conv_tally_new(size_t most)
+{
+	struct conv_tally *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	t->most = most;
+	t->refs = 1;
+	return t;
+}
+
+static void tally_release(struct conv_tally *t)
+{
+	if (atomic_fetch_sub(&t->refs, 1) == 1)
+		free(t);
+}
+
+void conv_tally_free(struct conv_tally **tp)
+{
+	if (*tp != NULL)
+		tally_release(*tp);
+	*tp = NULL;
+}
+
+int conv_tally_join(struct conv_tally *t, struct conv *c)
+{
+	if (atomic_fetch_add(&t->open, 1) >= t->most) {
+		atomic_fetch_sub(&t->open, 1);
+		return -1;
+	}
+	atomic_fetch_add(&t->refs, 1);
+	c->tally = t;
+	return 0;
+}
+
+static void tally_leave(struct conv *c)
+{
+	if (c->tally == NULL)
+		return;
+	atomic_fetch_sub(&c->tally->open, 1);
+	tally_release(c->tally);
+	c->tally = NULL;
 }
 
 struct conv *conv_new(const char *name, int fd)
@@ -258,6 +324,7 @@ void conv_close(struct conv **cp)
 	if (c == NULL)
 		return;
 	close(c->fd);
+	tally_leave(c);
 	free(c->in);
 	arena_free(&c->arena);
 	free(c);
@@ -421,7 +488,15 @@ static ssize_t take_packet(struct conv *c, int fds[MSG_FD_MAX], size_t *nfds,
 			reset = true;
 			continue;
 		}
-		if (errno != EINTR && !(wait && errno == EAGAIN))
+		if (errno == EINTR)
+			continue;
+		if (!wait || errno != EAGAIN)
+			return -1;
+		/* Either the deadline, or the other end, which made the pair
+		 * and shares its options, made our end one that never waits:
+		 * without this we would turn round in circles. */
+		c->timeout_ms = 0;
+		if (wait_for(c->fd, POLLIN, deadline) < 0)
 			return -1;
 	}
 	*nfds = take_fds(&mh, fds);

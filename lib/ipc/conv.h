@@ -1,8 +1,9 @@
 /*
  * conv.h - conversations between processes, and the edges they go over
  *
- * An edge is a socket pair that `master` made at start: every process of the
- * client holds one end, every process of the server the other. To open a
+ * An edge is a socket pair that `master` made when it started a process of
+ * the client: that process alone holds one end, every process of the server
+ * (and master, for those that start later) the other. To open a
  * conversation the client makes a fresh SOCK_SEQPACKET pair and sends one
  * end across; whichever server process is free receives it. Having the
  * descriptor is the right. One packet is one message (ipc/msg.h).
@@ -32,8 +33,22 @@ struct conv *edge_open(struct edge *, int64_t deadline);
 /* A fresh one always: for conversations that hold state at the far side. */
 struct conv *edge_open_fresh(struct edge *, int64_t deadline);
 /* Server's side: takes the next conversation's descriptor from an edge end.
- * -1 with EAGAIN when a sibling was quicker (fd non-blocking). */
+ * -1 with EAGAIN when a sibling was quicker (fd non-blocking), EPROTO when
+ * something else than a conversation was sent (it is closed), EPIPE when the
+ * client is gone or closed the edge for good. */
 int edge_accept(int fd);
+
+/*
+ * How many conversations of one client are open at a time, at most `most`:
+ * each costs its server memory and mostly a thread. May be used by several
+ * threads; conversations that joined leave when they are closed, also after
+ * conv_tally_free(). NULL: no memory.
+ */
+struct conv_tally;
+struct conv_tally *conv_tally_new(size_t most);
+void conv_tally_free(struct conv_tally **);
+/* 0, or -1: there are as many as may be. */
+int conv_tally_join(struct conv_tally *, struct conv *);
 
 /* --- conversations --- */
 

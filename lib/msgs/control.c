@@ -19,6 +19,7 @@ static const struct msg_field give_fields[] = {
 	MSG_U64(struct control_give, kind, CONTROL_ROOT),
 	MSG_STR(struct control_give, name, 256),
 	MSG_FD(struct control_give, fd),
+	MSG_U64(struct control_give, most, SIZE_MAX),
 };
 const struct msg_schema control_give_schema =
     MSG_SCHEMA("control_give", 0x0102, struct control_give, give_fields);

@@ -6,6 +6,9 @@
  *     control_give   ------------->          once for each descriptor
  *     control_go     ------------->
  *                    <-------------  control_ready   walls are up
+ *     control_give   ------------->          CONTROL_SERVE: one for each
+ *                                            process of a client, as those
+ *                                            come and go
  *     control_drain  ------------->          run dry, then exit 0 (reload)
  *     control_stop   ------------->          say farewell, then exit 0
  *                    <-------------  control_idle    nothing to do for long
@@ -33,7 +36,8 @@ struct control_start {
 enum control_kind {
 	CONTROL_LISTEN = 1, /* listening socket; name: service's name */
 	CONTROL_ASK,        /* client's end of an edge; name: the server */
-	CONTROL_SERVE,      /* server's end of an edge; name: the client */
+	CONTROL_SERVE,      /* server's end of an edge to one process; name:
+			     * the client's */
 	CONTROL_DIR,        /* directory; name: its role ("spool", "mail") */
 	CONTROL_FILE,       /* open file; name: parameter it is the value of */
 	CONTROL_LOG,        /* datagrams to `log`, one line each */
@@ -45,6 +49,7 @@ struct control_give {
 	uint64_t kind;
 	struct str name;
 	int fd;
+	uint64_t most; /* SERVE: conversations at a time */
 };
 
 extern const struct msg_schema control_start_schema;

@@ -40,7 +40,19 @@ struct given {
 	char *name;
 	int fd;
 	struct edge *edge;	/* CONTROL_ASK */
-	struct watch *watch;	/* CONTROL_LISTEN, CONTROL_SERVE */
+	struct watch *watch;	/* CONTROL_LISTEN */
+};
+
+/* The server's end of an edge to one process of a client. They come and go
+ * with those; the loop's thread alone knows them. */
+struct served {
+	LIST_ENTRY(served) link;
+	const char *client;	/* of sandbox.def: lives as long as we do */
+	int fd;
+	size_t most;
+	struct conv_tally *tally;
+	struct watch *watch;
+	int64_t complained;	/* clock_now() of the last line about it */
 };
 
 /* A thread that serves a client or a conversation. */
@@ -61,6 +73,7 @@ static struct {
 	char *service, *arg, *dir;
 	struct strs pairs;
 	LIST_HEAD(, given) given;
+	LIST_HEAD(, served) served;
 	struct loop *loop;
 	struct conv *control;
 	struct watch *control_watch;
@@ -310,8 +323,8 @@ enum conv_got service_recv(struct conv *c, const struct msg_schema *const *ok,
 	return got;
 }
 
-/* The descriptor is taken in any case. */
-static void start_session(int fd, const char *from, bool is_conv,
+/* The descriptor, or the conversation on it, is taken in any case. */
+static void start_session(int fd, const char *from, struct conv *conv,
     const struct service_client *client)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -320,17 +333,13 @@ static void start_session(int fd, const char *from, bool is_conv,
 		goto fail;
 	s->fd = fd;
 	s->from = from;
+	s->conv = conv;
 	if (client != NULL)
 		s->client = *client;
-	if (is_conv && (s->conv = conv_new(from, fd)) == NULL) {
-		free(s);
-		log_warn("no memory for a conversation with %s", from);
-		return;
-	}
 	pthread_mutex_lock(&self.lock);
 	LIST_INSERT_HEAD(&self.sessions, s, link);
 	self.nsessions++;
-	if (!is_conv)
+	if (conv == NULL)
 		self.nclients++;
 	pthread_mutex_unlock(&self.lock);
 	if (start_thread(run_session, s) == 0)
@@ -339,18 +348,18 @@ static void start_session(int fd, const char *from, bool is_conv,
 	pthread_mutex_lock(&self.lock);
 	LIST_REMOVE(s, link);
 	self.nsessions--;
-	if (!is_conv)
+	if (conv == NULL)
 		self.nclients--;
 	pthread_mutex_unlock(&self.lock);
-	if (s->conv != NULL)
-		conv_close(&s->conv);
+	free(s);
+	goto out;
+fail:
+	log_warn("no memory for a session with %s", from);
+out:
+	if (conv != NULL)
+		conv_close(&conv);
 	else
 		close(fd);
-	free(s);
-	return;
-fail:
-	log_warn("no memory for a session");
-	close(fd);
 }
 
 /* --- what arrives --- */
@@ -401,29 +410,62 @@ static void on_listener(int fd, unsigned ready, void *ctx)
 		self.program->session_arrived(client, &c);
 		return;
 	}
-	start_session(client, g->name, false, &c);
+	start_session(client, g->name, NULL, &c);
 	watch_listeners();
+}
+
+/* Who was taken over must not fill the log, too. */
+static void complain(struct served *e, const char *what)
+{
+	int64_t now = clock_now();
+
+	if (e->complained != 0 && now - e->complained < CLOCK_SECOND)
+		return;
+	e->complained = now;
+	log_warn("%s: %s", e->client, what);
+}
+
+static void end_edge(struct served *e)
+{
+	LIST_REMOVE(e, link);
+	if (e->watch != NULL)
+		watch_free(&e->watch);
+	conv_tally_free(&e->tally);
+	close(e->fd);
+	free(e);
+}
+
+static void refuse_conv(struct served *e, struct conv *c)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "one process of it wants more than %zu "
+	    "conversations at a time: refused", e->most);
+	complain(e, text);
+	conv_close(&c);
 }
 
 static void on_edge(int fd, unsigned ready, void *ctx)
 {
-	struct given *g = ctx;
+	struct served *e = ctx;
 	int conv = edge_accept(fd);
+	struct conv *c;
 
 	(void)ready;
 	if (conv < 0) {
-		if (errno == EPIPE) /* all clients are gone for good */
-			watch_free(&g->watch);
-		return;
+		if (errno == EPIPE) /* that process is gone, or ended it */
+			end_edge(e);
+		else if (errno == EPROTO)
+			complain(e, "what it sent is no conversation");
+	} else if ((c = conv_new(e->client, conv)) == NULL) {
+		complain(e, "no memory for a conversation");
+	} else if (conv_tally_join(e->tally, c) < 0) {
+		refuse_conv(e, c);
+	} else if (self.program->conv_arrived != NULL) {
+		self.program->conv_arrived(c, e->client);
+	} else {
+		start_session(conv, e->client, c, NULL);
 	}
-	if (self.program->conv_arrived != NULL) {
-		struct conv *c = conv_new(g->name, conv);
-
-		if (c != NULL)
-			self.program->conv_arrived(c, g->name);
-		return;
-	}
-	start_session(conv, g->name, true, NULL);
 }
 
 /* --- the end --- */
@@ -454,6 +496,7 @@ void service_done(void)
 static void drain(bool stopping)
 {
 	struct given *g;
+	struct served *e;
 	struct session *s;
 	bool first = !atomic_exchange(&self.draining, true);
 
@@ -463,6 +506,8 @@ static void drain(bool stopping)
 		LIST_FOREACH(g, &self.given, link)
 			if (g->watch != NULL)
 				watch_free(&g->watch);
+	while ((e = LIST_FIRST(&self.served)) != NULL)
+		end_edge(e); /* our siblings have its end as well */
 	pthread_mutex_lock(&self.lock);
 	LIST_FOREACH(s, &self.sessions, link)
 		if (s->conv != NULL ? s->idle : stopping)
@@ -495,19 +540,55 @@ static void on_wake(int fd, unsigned ready, void *ctx)
 	end_if_done();
 }
 
+static struct served *take_served(const struct control_give *give)
+{
+	struct served *e = calloc(1, sizeof(*e));
+	const struct sandbox *row = NULL;
+	char name[64];
+
+	if (str_to_c(give->name, name, sizeof(name)) == 0)
+		row = sandbox_find(name);
+	if (e == NULL || row == NULL || give->fd < 0 ||
+	    (e->tally = conv_tally_new(give->most)) == NULL)
+		log_fatal("an edge that cannot be served");
+	e->client = row->name;
+	e->fd = give->fd;
+	e->most = give->most;
+	LIST_INSERT_HEAD(&self.served, e, link);
+	return e;
+}
+
+static void watch_edge(struct served *e)
+{
+	if (atomic_load(&self.draining)) {
+		end_edge(e);
+		return;
+	}
+	e->watch = watch_new(self.loop, e->fd, LOOP_READ, on_edge, e);
+	if (e->watch == NULL)
+		log_fatal("cannot watch an edge: %s", strerror(errno));
+}
+
 static void on_control(int fd, unsigned ready, void *ctx)
 {
 	static const struct msg_schema *const allowed[] = {
-		&control_drain_schema, &control_stop_schema };
+		&control_give_schema, &control_drain_schema,
+		&control_stop_schema };
 	const struct msg_schema *got;
+	struct control_give give;
 	const char *why;
 
 	(void)fd;
 	(void)ready;
 	(void)ctx;
-	switch (conv_try_recv(self.control, allowed, 2, &got, NULL, &why)) {
+	switch (conv_try_recv(self.control, allowed, 3, &got, &give, &why)) {
 	case CONV_MESSAGE:
-		drain(got == &control_stop_schema);
+		if (got != &control_give_schema)
+			drain(got == &control_stop_schema);
+		else if (give.kind == CONTROL_SERVE)
+			watch_edge(take_served(&give));
+		else if (give.fd >= 0)
+			close(give.fd);
 		return;
 	case CONV_TIMEOUT:
 		return;
@@ -531,9 +612,13 @@ static char *copy(struct str s)
 
 static void take_given(const struct control_give *give)
 {
-	struct given *g = arena_alloc(self.arena, sizeof(*g));
+	struct given *g;
 
-	if (g == NULL)
+	if (give->kind == CONTROL_SERVE) {
+		take_served(give);
+		return;
+	}
+	if ((g = arena_alloc(self.arena, sizeof(*g))) == NULL)
 		log_fatal("no memory");
 	g->kind = (enum control_kind)give->kind;
 	g->name = copy(give->name);
@@ -698,13 +783,16 @@ static void on_idle(void *ctx)
 
 static void watch_all(void)
 {
+	struct served *e;
 	struct given *g;
 
+	LIST_FOREACH(e, &self.served, link)
+		watch_edge(e);
 	LIST_FOREACH(g, &self.given, link) {
-		if (g->kind != CONTROL_LISTEN && g->kind != CONTROL_SERVE)
+		if (g->kind != CONTROL_LISTEN)
 			continue;
-		g->watch = watch_new(self.loop, g->fd, LOOP_READ,
-		    g->kind == CONTROL_LISTEN ? on_listener : on_edge, g);
+		g->watch = watch_new(self.loop, g->fd, LOOP_READ, on_listener,
+		    g);
 		if (g->watch == NULL)
 			log_fatal("cannot watch %s: %s", g->name,
 			    strerror(errno));
@@ -735,6 +823,7 @@ int service_main(int argc, char **argv, const struct service *program)
 	mallopt(M_ARENA_MAX, 2);
 	self.program = program;
 	LIST_INIT(&self.given);
+	LIST_INIT(&self.served);
 	LIST_INIT(&self.sessions);
 	if ((self.row = sandbox_find(program->name)) == NULL)
 		log_fatal("%s has no row in sandbox.def", program->name);

@@ -99,13 +99,28 @@ pid_t spawn_program(int exec_fd, const char *name,
 	return pid;
 }
 
+static int send_give(struct conv *control, const struct control_give *give)
+{
+	const char *why;
+
+	return conv_send(control, &control_give_schema, give,
+	    clock_now() + GIVE_TIMEOUT, &why);
+}
+
 int spawn_give(struct conv *control, enum control_kind kind, const char *name,
     int fd)
 {
 	struct control_give give = { .kind = kind, .name = str_of(name),
 		.fd = fd };
-	const char *why;
 
-	return conv_send(control, &control_give_schema, &give,
-	    clock_now() + GIVE_TIMEOUT, &why);
+	return send_give(control, &give);
+}
+
+int spawn_give_served(struct conv *control, const char *client, int fd,
+    size_t most)
+{
+	struct control_give give = { .kind = CONTROL_SERVE,
+		.name = str_of(client), .fd = fd, .most = most };
+
+	return send_give(control, &give);
 }

@@ -28,4 +28,8 @@ pid_t spawn_program(int exec_fd, const char *name,
 /* control_give with the schema; 0 or -1. */
 int spawn_give(struct conv *control, enum control_kind, const char *name,
     int fd);
+/* CONTROL_SERVE: an edge's server's end, over which at most so many
+ * conversations may be open at a time. */
+int spawn_give_served(struct conv *control, const char *client, int fd,
+    size_t most);
 #endif

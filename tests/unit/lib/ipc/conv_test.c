@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/clock.h"
@@ -72,6 +73,24 @@ static void send_raw(int fd, const void *p, size_t n, size_t nfds)
 	}
 	assert_int_equal(sendmsg(fd, &mh, 0), (ssize_t)n);
 	close(null);
+}
+
+static void send_fd(int to, int fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct iovec iov = { (char[]){ "c" }, 1 };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&mh);
+
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	assert_int_equal(sendmsg(to, &mh, 0), 1);
 }
 
 /* What a receiver makes of one packet. */
@@ -222,7 +241,7 @@ static void make_edge(int pair[2])
 static void an_edge_outlives_an_empty_packet(void **state)
 {
 	size_t before = open_descriptors();
-	int pair[2], fd;
+	int pair[2], other[2], fd;
 
 	(void)state;
 	make_edge(pair);
@@ -230,14 +249,25 @@ static void an_edge_outlives_an_empty_packet(void **state)
 	errno = 0;
 	assert_int_equal(edge_accept(pair[1]), -1);
 	assert_int_equal(errno, EAGAIN);
-	/* more than one, or none, with an octet: the same */
-	send_raw(pair[0], "cc", 2, 3);
+	/* files, more than one, or none, with an octet: no conversation */
+	for (size_t n = 0; n <= 20; n++) {
+		send_raw(pair[0], "cc", n % 3 + 1, n);
+		assert_int_equal(edge_accept(pair[1]), -1);
+		assert_int_equal(errno, EPROTO);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, other), 0);
+	send_fd(pair[0], other[0]);
+	assert_int_equal(edge_accept(pair[1]), -1);
+	assert_int_equal(errno, EPROTO);
+	close(other[0]);
+	close(other[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, other), 0);
+	send_fd(pair[0], other[0]);
 	fd = edge_accept(pair[1]);
 	assert_true(fd >= 0);
 	close(fd);
-	send_raw(pair[0], "c", 1, 0);
-	assert_int_equal(edge_accept(pair[1]), -1);
-	assert_int_equal(errno, EAGAIN);
+	close(other[0]);
+	close(other[1]);
 	/* only when the clients are gone is it over */
 	close(pair[0]);
 	assert_int_equal(edge_accept(pair[1]), -1);
@@ -309,6 +339,65 @@ static void the_last_word_of_one_who_left_is_heard(void **state)
 	}
 }
 
+static void a_tally_bounds_what_is_open_at_once(void **state)
+{
+	struct conv_tally *t = conv_tally_new(2);
+	struct conv *c[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		int pair[2];
+
+		make_edge(pair);
+		close(pair[0]);
+		c[i] = conv_new("client", pair[1]);
+		assert_non_null(c[i]);
+	}
+	assert_int_equal(conv_tally_join(t, c[0]), 0);
+	assert_int_equal(conv_tally_join(t, c[1]), 0);
+	assert_int_equal(conv_tally_join(t, c[2]), -1);
+	conv_close(&c[0]);
+	assert_int_equal(conv_tally_join(t, c[2]), 0);
+	conv_tally_free(&t); /* those that are open know it still */
+	conv_close(&c[1]);
+	conv_close(&c[2]);
+}
+
+/* CPU time is no deadline: only an endless loop would use all of it. */
+static double cpu_seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void who_shares_our_end_cannot_make_us_turn_in_circles(void **state)
+{
+	const struct msg_schema *allowed[] = { &schema }, *got;
+	struct timeval tv = { 0, 1 };
+	struct sample msg;
+	const char *why;
+	struct conv *c;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	c = conv_new("client", dup(pair[1]));
+	/* the flag is of the open file, which both have */
+	assert_int_equal(fcntl(pair[1], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(setsockopt(pair[1], SOL_SOCKET, SO_RCVTIMEO, &tv,
+	    sizeof(tv)), 0);
+	double before = cpu_seconds();
+
+	assert_int_equal(conv_recv(c, allowed, 1, &got, &msg,
+	    clock_now() + CLOCK_SECOND, &why), CONV_TIMEOUT);
+	assert_true(cpu_seconds() - before < 0.3);
+	conv_close(&c);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +408,9 @@ int main(void)
 		cmocka_unit_test(damaged_packets_are_refused_or_within_bounds),
 		cmocka_unit_test(an_edge_outlives_an_empty_packet),
 		cmocka_unit_test(an_edge_whose_client_shut_it_is_over),
+		cmocka_unit_test(a_tally_bounds_what_is_open_at_once),
+		cmocka_unit_test(
+		    who_shares_our_end_cannot_make_us_turn_in_circles),
 		cmocka_unit_test(what_is_no_conversation_is_told_from_one),
 		cmocka_unit_test(the_last_word_of_one_who_left_is_heard),
 	};
