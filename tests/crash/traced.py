@@ -36,6 +36,16 @@ PERMANENT = {"log", "smtpd", "pickup", "cleanup", "qmgr", "smtp", "local",
              "launch"}
 
 
+def need_machine():
+    """Ends with 77 where this cannot run."""
+    if os.geteuid() != 0:
+        print("needs root: an instance whose programs have uids of their own")
+        sys.exit(77)
+    if os.uname().machine != "x86_64":
+        print("crash-trace knows the registers of x86-64 only")
+        sys.exit(77)
+
+
 class Gone(Exception):
     """The tracer has ended."""
 
