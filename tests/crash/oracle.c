@@ -21,8 +21,9 @@
  *	alias RCPT MAILBOX	mail for RCPT lies in that mailbox (user@domain)
  *	killed PROGRAM PID	we kill that process (written before)
  *	powercut | fault WHAT	we do that
- *	mark N			a moment; with --acked-until N nothing behind
- *				it is a promise
+ *	mark N			a moment; with --acked-until N the power went
+ *				there: nothing behind it is a promise, and what
+ *				is asked behind it had no effect yet
  *
  * A message has `X-Proof: TOKEN` in its header; SHA256 and OCTETS are of all
  * from that line to its end, with CR LF line ends. --mail is a tree whose

@@ -134,9 +134,11 @@ static void on_refused(struct line *l)
 	snprintf(p->code, sizeof(p->code), "%.*s", STR_ARG(l->words[2]));
 }
 
+/* What is asked for behind the mark has had no effect before it: its client
+ * writes a mark in between. */
 static void on_taking(struct line *l)
 {
-	wanted_of(l, proof_of(l))->taking++;
+	wanted_of(l, proof_of(l))->taking += !l->late;
 }
 
 static void on_taken(struct line *l)
@@ -152,7 +154,7 @@ static void on_taken(struct line *l)
 
 static void on_copying(struct line *l)
 {
-	wanted_of(l, proof_of(l))->copying++;
+	wanted_of(l, proof_of(l))->copying += !l->late;
 }
 
 static void on_copied(struct line *l)
@@ -277,9 +279,11 @@ void ledger_read(struct oracle *o, const char *path, long until)
 
 		l.number++;
 		mark = mark_of(&l, s);
-		if (mark >= 0)
-			l.late |= mark == until;
-		else
+		if (mark >= 0 && mark == until) {
+			/* there the power went */
+			on_powercut(&l);
+			l.late = true;
+		} else if (mark < 0)
 			take_line(&l, s);
 	}
 	free(text);
