@@ -27,6 +27,8 @@ void deliver_converse(struct conv *, deliver_fn *);
 /* Into the Maildir `mailbox` (made when missing; "" is dir itself) below
  * request.dir, through lib/store. */
 void deliver_maildir(struct delivery_job *, struct deliver_reply *);
+/* Once, before the first. 0, or -1: no memory. */
+int deliver_maildir_start(void);
 
 /*
  * Appends to the mbox at `path` (relative to dir and then without following

@@ -5,57 +5,75 @@
 #include "local/deliver.h"
 #include "service/service.h"
 #include "store/delivery.h"
-#include "store/store.h"
+#include "store/inboxes.h"
 
 #define PIECE 65536
+/* Mailboxes that stay open, two descriptors each. */
+#define INBOXES_OPEN 256
 
-/*
- * Opens the user's directory below the root, without following a link and
- * without leaving it; makes what is missing.
- */
-static int open_user_dir(struct delivery_job *j)
+static struct inboxes *inboxes;
+
+/* Directories that this process may deliver into, and a path below. */
+struct place {
+	int root;
+	char *path;
+};
+
+/* 0, or -1 with errno. */
+static int find_place(struct delivery_job *j, struct place *p)
 {
-	const int flags = O_RDONLY | O_DIRECTORY;
-	char *dir = arena_cstr(j->arena, j->request->dir), *slash;
-	int fd, root = j->root;
-
-	if (dir == NULL || str_has_nul(j->request->dir)) {
+	p->root = j->root;
+	p->path = arena_cstr(j->arena, j->request->dir);
+	if (p->path == NULL || str_has_nul(j->request->dir)) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (dir[0] == '/') { /* a home directory: we are confined to it */
-		dir = arena_cstr(j->arena, j->request->mailbox);
-		if (dir == NULL) {
-			errno = ENOMEM;
-			return -1;
-		}
-		if (dir[0] == '\0')
-			return sys_open_beneath(root, ".", flags, 0);
-		if (dir[0] == '/') { /* among all mailboxes */
-			root = service_dir("mailspool");
-			dir++;
-		}
-		dir[strlen(dir) - 1] = '\0'; /* the / that says Maildir */
+	if (p->path[0] != '/')
+		return 0;
+	/* a home directory: we are confined to it */
+	p->path = arena_cstr(j->arena, j->request->mailbox);
+	if (p->path == NULL) {
+		errno = ENOMEM;
+		return -1;
 	}
-	fd = sys_open_beneath(root, dir, flags, 0);
+	if (p->path[0] == '\0') {
+		p->path = arena_cstr(j->arena, STR("."));
+		return p->path != NULL ? 0 : -1;
+	}
+	if (p->path[0] == '/') { /* among all mailboxes */
+		p->root = service_dir("mailspool");
+		p->path++;
+	}
+	p->path[strlen(p->path) - 1] = '\0'; /* the / that says Maildir */
+	return 0;
+}
+
+/*
+ * Opens it below the root, without following a link and without leaving
+ * that; makes what is missing.
+ */
+static int open_place(const struct place *p)
+{
+	const int flags = O_RDONLY | O_DIRECTORY;
+	int fd = sys_open_beneath(p->root, p->path, flags, 0);
+	char *slash;
+
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
-	for (slash = strchr(dir, '/'); ; slash = strchr(slash + 1, '/')) {
-		int parent;
-
+	for (slash = strchr(p->path, '/'); ; slash = strchr(slash + 1, '/')) {
 		if (slash != NULL)
 			*slash = '\0';
-		if (sys_mkdirat(root, dir, 0700) < 0 && errno != EEXIST)
+		if (sys_mkdirat(p->root, p->path, 0700) < 0 &&
+		    errno != EEXIST)
 			return -1;
 		/* the name of a new directory must be durable too */
-		parent = sys_fsync_dir(root, ".");
-		if (parent < 0)
+		if (sys_fsync_dir(p->root, ".") < 0)
 			return -1;
 		if (slash == NULL)
 			break;
 		*slash = '/';
 	}
-	return sys_open_beneath(root, dir, flags, 0);
+	return sys_open_beneath(p->root, p->path, flags, 0);
 }
 
 /* The words say more than errno, whose number says who can mend it. */
@@ -100,29 +118,53 @@ static int copy_message(struct delivery_job *j, struct delivery *d,
 	return rc;
 }
 
+/* The mailbox and a delivery into it; NULL with *why and errno. */
+static struct inbox *open_delivery(const struct place *p, struct delivery **d,
+    const char **why)
+{
+	struct inbox *in = inboxes_find(inboxes, p->root, p->path);
+	int dir;
+
+	if (in != NULL && inbox_delivery_open(in, d, why) == 0)
+		return in;
+	inbox_release(&in, false);
+	if ((dir = open_place(p)) < 0) {
+		*why = strerror(errno);
+		return NULL;
+	}
+	in = inboxes_open(inboxes, p->root, p->path, dir, why);
+	sys_close(dir);
+	if (in != NULL && inbox_delivery_open(in, d, why) < 0)
+		inbox_release(&in, false);
+	return in;
+}
+
 void deliver_maildir(struct delivery_job *j, struct deliver_reply *r)
 {
-	const char *why = "cannot open the mailbox";
-	struct store *s = NULL;
+	struct inbox *in = NULL;
 	struct delivery *d = NULL;
+	const char *why;
 	bool damaged = false;
-	int dir = open_user_dir(j);
+	struct place p;
 
-	if (dir < 0) {
-		deliver_failure(j, r, errno, "maildir delivery failed");
-		return;
-	}
-	/* what is missing of the Maildir is made when it is opened */
-	if (store_open(dir, str_of(service_params()->myhostname), false, &s,
-		&why) < 0 ||
-	    delivery_open(s, STR("INBOX"), &d, &why) < 0 ||
-	    copy_message(j, d, &damaged, &why) < 0 || delivery_commit(&d, &why) < 0)
+	if (find_place(j, &p) < 0)
+		failed(j, r, strerror(errno));
+	else if ((in = open_delivery(&p, &d, &why)) == NULL ||
+	    copy_message(j, d, &damaged, &why) < 0 ||
+	    delivery_commit(&d, &why) < 0)
 		failed(j, r, why);
 	else
 		deliver_outcome(r, AGENT_SENT, "2.0.0",
 		    STR("delivered to maildir"));
 	r->file_damaged = damaged;
 	delivery_abort(&d);
-	store_close(&s);
-	close(dir);
+	/* whatever went wrong, the next one sees for itself */
+	inbox_release(&in, r->status == AGENT_SENT);
+}
+
+int deliver_maildir_start(void)
+{
+	inboxes = inboxes_new(str_of(service_params()->myhostname),
+	    INBOXES_OPEN);
+	return inboxes != NULL ? 0 : -1;
 }

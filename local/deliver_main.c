@@ -84,7 +84,7 @@ static void converse(struct conv *c, const char *client)
 static int start(void)
 {
 	tzset(); /* the zone's file, while it can be opened */
-	return 0;
+	return deliver_maildir_start();
 }
 
 int main(int argc, char **argv)

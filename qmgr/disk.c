@@ -106,8 +106,8 @@ void disk_add(struct disk *d, struct disk_work *w)
 	d->pending++;
 	pthread_mutex_lock(&d->lock);
 	TAILQ_INSERT_TAIL(&d->todo, w, link);
-	pthread_cond_signal(&d->work);
 	pthread_mutex_unlock(&d->lock);
+	pthread_cond_signal(&d->work);
 }
 
 size_t disk_pending(const struct disk *d)

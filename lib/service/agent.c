@@ -331,8 +331,9 @@ static int add_work(struct agent *a, struct work *w)
 	a->queued++;
 	more = a->queued > a->idle && a->threads < a->config.capacity;
 	a->threads += more;
-	pthread_cond_signal(&a->arrived);
 	pthread_mutex_unlock(&a->lock);
+	/* after the unlock: who wakes up does not run into the lock */
+	pthread_cond_signal(&a->arrived);
 	if (!more || a->config.spawn(work, a) == 0)
 		return 0;
 	pthread_mutex_lock(&a->lock);

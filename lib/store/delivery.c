@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,8 +14,8 @@
 #define BUFFER ((size_t)64 * 1024)
 
 struct delivery {
-	struct store *store;
-	struct maildir md;
+	struct store *store;	/* NULL: opened by delivery_open_in() */
+	struct maildir md;	/* the caller's then */
 	int fd;
 	bool in_tmp;		/* the file is there */
 	bool held_cr;		/* the last octet came as CR; LF may follow */
@@ -37,32 +38,30 @@ void delivery_abort(struct delivery **delivery)
 		sys_unlinkat(d->md.tmp, d->tmp);
 	if (d->fd >= 0)
 		sys_close(d->fd);
-	maildir_close(&d->md);
+	if (d->store != NULL)
+		maildir_close(&d->md);
 	free(d);
 	*delivery = NULL;
 	errno = err;
 }
 
-int delivery_open(struct store *s, struct str mailbox,
-    struct delivery **delivery_r, const char **why_r)
+static struct delivery *new_delivery(void)
 {
-	struct mbname name;
-	struct delivery *d;
+	/* the buffer is not touched */
+	struct delivery *d = malloc(sizeof(*d));
 
-	if (mbname_parse(mailbox, &name, why_r) < 0)
-		return -1;
-	if ((d = malloc(sizeof(*d))) == NULL)
-		return store_fail_errno(why_r, "");
-	d->store = s;
+	if (d == NULL)
+		return NULL;
+	memset(d, 0, offsetof(struct delivery, buffer));
 	d->md = (struct maildir){ -1, -1, -1, -1 };
 	d->fd = -1;
-	d->in_tmp = d->held_cr = d->after_cr = d->after_lf = false;
-	d->size = d->wire = 0;
-	d->n = 0;
-	if (maildir_open(s, &name, &d->md, why_r) < 0) {
-		delivery_abort(&d);
-		return -1;
-	}
+	return d;
+}
+
+/* Frees *d when it fails. */
+static int open_tmp(const struct store *s, struct delivery *d,
+    struct delivery **delivery_r, const char **why_r)
+{
 	maildir_unique(s, d->tmp, sizeof(d->tmp));
 	d->fd = sys_openat(d->md.tmp, d->tmp,
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -74,6 +73,35 @@ int delivery_open(struct store *s, struct str mailbox,
 	d->in_tmp = true;
 	*delivery_r = d;
 	return 0;
+}
+
+int delivery_open(struct store *s, struct str mailbox,
+    struct delivery **delivery_r, const char **why_r)
+{
+	struct mbname name;
+	struct delivery *d;
+
+	if (mbname_parse(mailbox, &name, why_r) < 0)
+		return -1;
+	if ((d = new_delivery()) == NULL)
+		return store_fail_errno(why_r, "");
+	d->store = s;
+	if (maildir_open(s, &name, &d->md, why_r) < 0) {
+		delivery_abort(&d);
+		return -1;
+	}
+	return open_tmp(s, d, delivery_r, why_r);
+}
+
+int delivery_open_in(const struct store *s, const struct maildir *md,
+    struct delivery **delivery_r, const char **why_r)
+{
+	struct delivery *d = new_delivery();
+
+	if (d == NULL)
+		return store_fail_errno(why_r, "");
+	d->md = *md;
+	return open_tmp(s, d, delivery_r, why_r);
 }
 
 static int flush(struct delivery *d)

@@ -18,6 +18,8 @@ struct store {
 	int root;
 	char host[MAILDIR_HOST_MAX + 1];
 };
+/* What may stand in a file name of it; "localhost" when it is empty. */
+void store_set_host(struct store *, struct str host);
 
 /* Sets *why_r and errno; gives -1. */
 int store_fail(const char **why_r, int err, const char *why);
@@ -36,6 +38,11 @@ struct maildir {
 int maildir_open(const struct store *, const struct mbname *,
     struct maildir *, const char **why_r);
 void maildir_close(struct maildir *);
+struct delivery;
+/* delivery_open() in a Maildir that is open and stays the caller's; the tmp
+ * and fresh of it are used. For a delivery_commit(), not an append. */
+int delivery_open_in(const struct store *, const struct maildir *,
+    struct delivery **delivery_r, const char **why_r);
 /* Makes tmp/ new/ cur/ below dir where missing; syncs dir if it made any.
  * anew: looks for each, else only whether cur/ is there. */
 int maildir_make_dirs(int dir, bool anew);

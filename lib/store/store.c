@@ -10,7 +10,7 @@
 #define MAILDROP_LOCK "postern-maildrop"
 
 /* Letters, digits, '-' and '.' stay; so no ':', '/' or ',' gets in. */
-static void set_host(struct store *s, struct str host)
+void store_set_host(struct store *s, struct str host)
 {
 	size_t n = host.n < MAILDIR_HOST_MAX ? host.n : MAILDIR_HOST_MAX;
 
@@ -32,7 +32,7 @@ int store_open(int rootfd, struct str host, bool create,
 
 	if (s == NULL)
 		return store_fail_errno(why_r, "");
-	set_host(s, host);
+	store_set_host(s, host);
 	s->root = fcntl(rootfd, F_DUPFD_CLOEXEC, 3);
 	if (s->root < 0 || (create && maildir_make_dirs(s->root, false) < 0)) {
 		store_fail_errno(why_r, "The mail directory is not available");
