@@ -43,7 +43,7 @@ def lack(what):
 def check_machine(filesystems):
     if os.geteuid() != 0:
         lack("mounting disks needs root")
-    for tool in ["unshare", "mount", "fusermount3"] + [
+    for tool in ["unshare", "mount"] + [
             MKFS[fs][0] for fs in filesystems]:
         if shutil.which(tool, path=os.environ.get("PATH", "") +
                         ":/usr/sbin:/sbin") is None:

@@ -279,12 +279,14 @@ void ledger_read(struct oracle *o, const char *path, long until)
 
 		l.number++;
 		mark = mark_of(&l, s);
-		if (mark >= 0 && mark == until) {
-			/* there the power went */
-			on_powercut(&l);
-			l.late = true;
-		} else if (mark < 0)
+		if (mark >= 0)
+			l.late |= mark == until;
+		else
 			take_line(&l, s);
+	}
+	if (until >= 0) { /* the power went there, or a moment later */
+		o->deaths++;
+		o->died = true;
 	}
 	free(text);
 	fclose(f);
