@@ -62,7 +62,9 @@ static int take_line(struct reply *r, struct str line, unsigned number,
 
 		*text_r = text;
 		/* the same enhanced code on every line is said once */
-		mail_status_take(&text, &again);
+		if (mail_status_take(&text, &again) == 0 &&
+		    r->status.class == 0)
+			r->status = again;
 		add_text(r, text);
 	}
 	/* RFC 5321 4.2.1: the same code on all lines; the last one counts */
@@ -92,7 +94,7 @@ static enum reply_result stream_failure(enum stream_result result)
 enum reply_result reply_read(struct stream *s, struct reply *r,
     reply_line_fn *fn, void *ctx, size_t *octets_r)
 {
-	uint64_t begun = stream_octets_in(s) - stream_buffered(s);
+	uint64_t begun = stream_octets_read(s);
 	enum reply_result result = REPLY_FLOOD;
 
 	begin(r);
@@ -107,8 +109,7 @@ enum reply_result reply_read(struct stream *s, struct reply *r,
 			result = stream_failure(got);
 			break;
 		}
-		if (stream_octets_in(s) - stream_buffered(s) - begun >
-		    REPLY_SIZE_MAX)
+		if (stream_octets_read(s) - begun > REPLY_SIZE_MAX)
 			break;
 		last = take_line(r, line.text, number, &text);
 		if (last < 0) {
@@ -126,8 +127,7 @@ enum reply_result reply_read(struct stream *s, struct reply *r,
 		}
 	}
 	if (octets_r != NULL)
-		*octets_r = (size_t)(stream_octets_in(s) -
-		    stream_buffered(s) - begun);
+		*octets_r = (size_t)(stream_octets_read(s) - begun);
 	return result;
 }
 

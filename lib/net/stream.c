@@ -124,6 +124,11 @@ uint64_t stream_octets_out(const struct stream *s)
 	return s->octets_out;
 }
 
+uint64_t stream_octets_read(const struct stream *s)
+{
+	return s->octets_in - (s->iend - s->ipos);
+}
+
 bool stream_is_tls(const struct stream *s)
 {
 	return s->transport != NULL;

@@ -144,4 +144,7 @@ const char *stream_why(const struct stream *);
 /* Octets received and sent (above TLS), for the log. */
 uint64_t stream_octets_in(const struct stream *);
 uint64_t stream_octets_out(const struct stream *);
+/* Octets received and read: never what TLS still holds. Not for a stream
+ * that something was pushed into. */
+uint64_t stream_octets_read(const struct stream *);
 #endif

@@ -97,6 +97,8 @@ static void replies_are_read(void **state)
 		{ "450 5.1.1 later\r\n", REPLY_OK, 450, NULL,
 		  "450 5.1.1 later" },
 		{ "250-x\r\n251 y\r\n", REPLY_OK, 251, NULL, "250 x y" },
+		{ "250-x\r\n550 5.7.1 y\r\n", REPLY_OK, 550, "5.7.1",
+		  "250 x y" },
 		{ "250 a\tb\001c\177d\r\n", REPLY_OK, 250, "2.0.0",
 		  "250 a?b?c?d" },
 		{ "250 caf\303\251\r\n", REPLY_OK, 250, "2.0.0",
