@@ -2,6 +2,7 @@
 
 #define HEADER_SIZE 12
 #define CLASS_IN 1
+#define FLAG_TC 0x0200
 #define TYPE_CNAME 5
 #define TYPE_SOA 6
 #define RCODE_NXDOMAIN 3
@@ -306,6 +307,12 @@ static int check_header(struct reader *r, unsigned counts[3],
 		else
 			why = "the server answers with an error";
 		fail(reply, why);
+		return -1;
+	}
+	/* What libunbound makes of an answer that does not fit even by TCP:
+	 * what is missing must not be read as "no such record". */
+	if (v & FLAG_TC) {
+		fail(reply, "the answer is truncated");
 		return -1;
 	}
 	reply->status = rcode == RCODE_NXDOMAIN ? DNS_NXDOMAIN : DNS_NODATA;

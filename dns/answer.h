@@ -10,8 +10,8 @@
  * Reads the answer to (name, type) out of a packet: the rcode in its header,
  * the CNAME chain from name, the records at its end. Sets everything in
  * *reply_r but tag and secure; strings live in the arena or are static. A
- * packet that is damaged, or whose rcode is neither NOERROR nor NXDOMAIN,
- * or whose chain is longer than ANSWER_CNAME_MAX, is DNS_TEMPFAIL. When all
+ * packet that is damaged or truncated, or whose rcode is neither NOERROR nor
+ * NXDOMAIN, or whose chain is longer than ANSWER_CNAME_MAX, is DNS_TEMPFAIL. When all
  * records of the type are malformed the status is DNS_NODATA for MX, A,
  * AAAA, PTR and TXT with `ignored` above 0 (the caller decides what that
  * means), and the same for TLSA.

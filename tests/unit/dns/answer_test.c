@@ -220,13 +220,15 @@ static void the_preferred_hundred_of_many_mx_remain(void **state)
 	assert_true(str_eq_c(r.data.v[0], "m1999.x.test"));
 }
 
-static void the_rcode_stands_in_the_packet(void **state)
+static void the_rcode_and_truncation_stand_in_the_packet(void **state)
 {
 	static const struct { unsigned rcode, status; } rows[] = {
 		{ 0, DNS_NODATA }, { 1, DNS_TEMPFAIL }, { 2, DNS_TEMPFAIL },
 		{ 3, DNS_NXDOMAIN }, { 4, DNS_TEMPFAIL },
 		{ 5, DNS_TEMPFAIL }, { 9, DNS_TEMPFAIL },
 		{ 15, DNS_TEMPFAIL },
+		/* truncated: what is missing is not "none" */
+		{ 0x200, DNS_TEMPFAIL }, { 0x203, DNS_TEMPFAIL },
 	};
 
 	(void)state;
@@ -358,7 +360,7 @@ int main(void)
 		cmocka_unit_test(well_formed_records_are_read),
 		cmocka_unit_test(long_names_and_long_texts_have_limits),
 		cmocka_unit_test(the_preferred_hundred_of_many_mx_remain),
-		cmocka_unit_test(the_rcode_stands_in_the_packet),
+		cmocka_unit_test(the_rcode_and_truncation_stand_in_the_packet),
 		cmocka_unit_test(cnames_are_followed_ten_times_and_loops_end),
 		cmocka_unit_test(compression_loops_and_cuts_are_damage),
 		cmocka_unit_test(a_negative_answer_has_the_soa_minimum),
