@@ -119,6 +119,13 @@ static void order_addresses(const struct target_options *o,
 		}
 }
 
+/* There are records and none can be read: that may get better. */
+static void all_malformed(struct why *w, const char *type, struct str name)
+{
+	why_set(w, MAIL_STATUS(4, 4, 3), "all %s records of " STR_FMT
+	    " are malformed", type, STR_ARG(name));
+}
+
 /* One host's answers (A, AAAA or one of them). */
 static void take_addresses(struct search *s, const struct host *h,
     const struct dns_question *q, const struct dns_reply *r, size_t n)
@@ -131,6 +138,10 @@ static void take_addresses(struct search *s, const struct host *h,
 			tempfail = true;
 			dns_failed(s->why, h->name,
 			    dns_type_name((enum dns_type)q[i].type), &r[i]);
+		} else if (r[i].status == DNS_NODATA && r[i].ignored > 0) {
+			tempfail = true;
+			all_malformed(s->why, dns_type_name(
+				(enum dns_type)q[i].type), h->name);
 		} else if (r[i].status != DNS_OK && !s->tempfail &&
 		    !tempfail)
 			dns_failed(s->why, h->name,
@@ -255,8 +266,7 @@ static int find_by_mx(struct search *s, struct str domain)
 		return 0;
 	}
 	if (r.status == DNS_NODATA) {
-		why_set(s->why, MAIL_STATUS(4, 4, 3), "all MX records of "
-		    STR_FMT " are malformed", STR_ARG(domain));
+		all_malformed(s->why, "MX", domain);
 		return -1;
 	}
 	if (r.status != DNS_OK) { /* never falls back to A on a failure */

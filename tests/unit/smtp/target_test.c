@@ -25,6 +25,8 @@ static const struct row zone[] = {
 	{ "c.test", DNS_A, DNS_OK, { { 4, NULL }, { 1, NULL } }, 2, 0 },
 	{ "null.test", DNS_MX, DNS_OK, { { 0, "" } }, 1, 0 },
 	{ "mixed.test", DNS_MX, DNS_OK, { { 0, "" }, { 5, "a.test" } }, 2, 0 },
+	{ "shaky.test", DNS_MX, DNS_OK, { { 5, "badly.test" } }, 1, 0 },
+	{ "badly.test", DNS_A, DNS_NODATA, { { 0, NULL } }, 0, 1 },
 	{ "plain.test", DNS_MX, DNS_NODATA, { { 0, NULL } }, 0, 0 },
 	{ "plain.test", DNS_A, DNS_OK, { { 9, NULL } }, 1, 0 },
 	{ "empty.test", DNS_MX, DNS_NODATA, { { 0, NULL } }, 0, 0 },
@@ -166,6 +168,8 @@ static void next_hops_become_targets(void **state)
 		  "mail (nullMX)" },
 		{ "mixed.test", &v4, "a.test[192.0.2.1:25]" },
 		{ "bad.test", &v4, "4.4.3 all MX records of bad.test are "
+		  "malformed" },
+		{ "shaky.test", &v4, "4.4.3 all A records of badly.test are "
 		  "malformed" },
 		/* DNS-018: never A after a failure of MX */
 		{ "fail.test", &v4, "4.4.3 " },
