@@ -149,6 +149,15 @@ static void end_input(struct relay *r)
 	r->client_ended = true;
 }
 
+/* The session hears no more: what it said last is still moved to the client,
+ * then its end ends the relay. */
+static void drop_input(struct relay *r)
+{
+	free(r->to_session.p);
+	r->to_session = (struct waiting){ NULL, 0, 0 };
+	r->client_ended = true;
+}
+
 /* Client to session, one chunk. */
 static enum moved move_in(struct relay *r)
 {
@@ -160,8 +169,10 @@ static enum moved move_in(struct relay *r)
 
 	if (w->p != NULL) {
 		m = send_session(r, w->p + w->at, w->n - w->at, &k);
-		if (m == OVER)
-			return OVER;
+		if (m == OVER) {
+			drop_input(r);
+			return BLOCKED;
+		}
 		return advance(w, k) ? MOVED : BLOCKED;
 	}
 	if (r->client_ended)
@@ -169,6 +180,10 @@ static enum moved move_in(struct relay *r)
 	n = tls_try_read(r->client, self.chunk, CHUNK, &want);
 	if (n > 0) {
 		m = send_session(r, self.chunk, (size_t)n, &k);
+		if (m == OVER) {
+			drop_input(r);
+			return BLOCKED;
+		}
 		if (m == BLOCKED && keep(w, self.chunk + k,
 		    (size_t)n - k) != 0)
 			return OVER;
