@@ -24,6 +24,7 @@
 #define END_WORTH (128 * 1024)
 #define END_READ (32 * 1024)
 #define HEAD_MAX 128
+#define LOCK_TRIES 100
 
 static void init(struct uidlist *u, const struct store *s,
     const struct maildir *md)
@@ -299,31 +300,36 @@ static int open_file(const struct uidlist *u)
 	return sys_openat(u->md->dir, UIDLIST_FILE, O_RDWR | O_NOFOLLOW, 0);
 }
 
-/* Is the open file still the one with the name? */
-static bool is_in_place(const struct uidlist *u)
-{
-	struct stat mine, named;
-
-	return fstat(u->fd, &mine) == 0 && fstatat(u->md->dir, UIDLIST_FILE,
-	    &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
-}
-
-/* Locks the file that has the name. *replaced_r: it is another than before. */
+/*
+ * Locks the file that has the name. *replaced_r: it is another than before.
+ * A list with a second name may be somebody else's: it becomes one of ours,
+ * with the same octets, before anything is written.
+ */
 static int lock_in_place(struct uidlist *u, bool *replaced_r)
 {
 	*replaced_r = false;
-	for (;;) {
+	/* Somebody who puts one file after the other there has no list. */
+	for (int tries = 0; tries < LOCK_TRIES; tries++) {
 		if (lock_file(u->fd, UIDLIST_LOCK_SECONDS) < 0)
 			return -1;
-		if (is_in_place(u))
+		switch (lock_look(u->fd, u->md->dir, UIDLIST_FILE)) {
+		case LOCK_IN_PLACE:
 			return 0;
+		case LOCK_LINKED:
+			*replaced_r = true;
+			return lock_part_links(u->store, &u->fd, u->md->tmp,
+			    u->md->dir, UIDLIST_FILE);
+		case LOCK_REPLACED:
+			break;
+		}
 		unlock_file(u->fd);
 		sys_close(u->fd);
 		*replaced_r = true;
 		if ((u->fd = open_file(u)) < 0)
 			return -1;
 	}
+	errno = EAGAIN;
+	return -1;
 }
 
 static int reload(struct uidlist *u)

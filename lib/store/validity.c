@@ -12,6 +12,7 @@
 
 #define LINE 64		/* octets of a slot */
 #define SLOTS 2
+#define LOCK_TRIES 100
 
 static void format_slot(const struct validity *v, char out[LINE + 1])
 {
@@ -53,22 +54,63 @@ static int write_slot(struct validity *v)
 	return 0;
 }
 
+static int open_file(const struct store *s)
+{
+	int fd = sys_open_beneath(s->root, VALIDITY_FILE, O_RDWR, 0);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd;
+	fd = sys_open_beneath(s->root, VALIDITY_FILE, O_RDWR | O_CREAT, 0600);
+	if (fd >= 0 && sys_fsync(s->root) < 0) {
+		sys_close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int part_links(const struct store *s, struct validity *v)
+{
+	int tmp = sys_open_beneath(s->root, "tmp", O_RDONLY | O_DIRECTORY, 0);
+	int rc, err;
+
+	if (tmp < 0)
+		return -1;
+	rc = lock_part_links(s, &v->fd, tmp, s->root, VALIDITY_FILE);
+	err = errno;
+	sys_close(tmp);
+	errno = err;
+	return rc;
+}
+
+/* Opens and locks the file that has the name, and no other name. */
+static int lock_in_place(const struct store *s, struct validity *v)
+{
+	for (int tries = 0; tries < LOCK_TRIES; tries++) {
+		if ((v->fd = open_file(s)) < 0 || lock_file(v->fd, 60) < 0)
+			return -1;
+		switch (lock_look(v->fd, s->root, VALIDITY_FILE)) {
+		case LOCK_IN_PLACE:
+			return 0;
+		case LOCK_LINKED:
+			return part_links(s, v);
+		case LOCK_REPLACED:
+			break;
+		}
+		sys_close(v->fd);
+		v->fd = -1;
+	}
+	errno = EAGAIN;
+	return -1;
+}
+
 int validity_lock(const struct store *s, struct validity *v,
     const char **why_r)
 {
 	char slots[SLOTS * LINE] = "";
 	ssize_t n;
-	bool made = false;
 
 	*v = (struct validity){ .fd = -1 };
-	v->fd = sys_open_beneath(s->root, VALIDITY_FILE, O_RDWR, 0);
-	if (v->fd < 0 && errno == ENOENT) {
-		v->fd = sys_open_beneath(s->root, VALIDITY_FILE,
-		    O_RDWR | O_CREAT, 0600);
-		made = true;
-	}
-	if (v->fd < 0 || (made && sys_fsync(s->root) < 0) ||
-	    lock_file(v->fd, 60) < 0 ||
+	if (lock_in_place(s, v) < 0 ||
 	    (n = sys_pread_full(v->fd, slots, sizeof(slots), 0)) < 0) {
 		store_fail_errno(why_r, "The mailbox list cannot be locked");
 		validity_unlock(v);

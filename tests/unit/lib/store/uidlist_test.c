@@ -72,6 +72,55 @@ static void a_torn_tail_is_cut_and_its_uids_are_skipped(void **state)
 	}
 }
 
+/* A hard link may lead to somebody else's file. */
+static void what_has_a_second_name_is_not_written(void **state)
+{
+	static const char *const files[] = { UIDLIST_FILE, VALIDITY_FILE };
+	struct fixture *f = *state;
+	struct mailbox *mb;
+	struct stat before[2], after, now;
+	uint32_t validity;
+
+	fill(f, 3);
+	mb = select_mailbox(f, "INBOX");
+	validity = mailbox_uidvalidity(mb);
+	for (int i = 0; i < 2; i++) {
+		char other[64];
+
+		snprintf(other, sizeof(other), "other-%s", files[i]);
+		assert_int_equal(linkat(f->root, files[i], f->root, other, 0),
+		    0);
+		assert_int_equal(fstatat(f->root, other, &before[i], 0), 0);
+	}
+	/* an open mailbox, one that is opened, and one that is made */
+	deliver(f, "INBOX", "x\n");
+	assert_int_equal(mailbox_refresh(mb, NULL), 0);
+	append(f, "INBOX", "y\r\n", MAILBOX_SEEN);
+	assert_int_equal(store_create(f->store, STR("a"), NULL), 0);
+	append(f, "a", "y\r\n", MAILBOX_SEEN);
+	assert_int_equal(mailbox_refresh(mb, NULL), 0);
+	assert_int_equal(mailbox_count(mb), 5);
+	assert_int_equal(mailbox_uidvalidity(mb), validity);
+	mailbox_close(&mb);
+	for (int i = 0; i < 2; i++) {
+		char other[64];
+
+		snprintf(other, sizeof(other), "other-%s", files[i]);
+		assert_int_equal(fstatat(f->root, other, &after, 0), 0);
+		assert_int_equal(after.st_ino, before[i].st_ino);
+		assert_int_equal(after.st_nlink, 1);
+		assert_int_equal(after.st_size, before[i].st_size);
+		assert_memory_equal(&after.st_mtim, &before[i].st_mtim,
+		    sizeof(after.st_mtim));
+		assert_int_equal(fstatat(f->root, files[i], &now, 0), 0);
+		assert_true(now.st_ino != after.st_ino);
+	}
+	mb = select_mailbox(f, "INBOX");
+	assert_int_equal(mailbox_uidvalidity(mb), validity);
+	assert_int_equal(mailbox_get(mb, 5).uid, 5);
+	mailbox_close(&mb);
+}
+
 static void a_list_cut_anywhere_keeps_what_is_whole(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +595,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_torn_tail_is_cut_and_its_uids_are_skipped),
+		TEST(what_has_a_second_name_is_not_written),
 		TEST(a_list_cut_anywhere_keeps_what_is_whole),
 		TEST(a_flipped_octet_costs_one_line),
 		TEST(a_deleted_or_wrecked_list_is_begun_with_a_higher_validity),
