@@ -30,7 +30,7 @@ REPEAT = re.compile(r'\{\{REP (\d+) "((?:[^"\\]|\\.)*)"\}\}')
 # A step's name is upper case; its arguments are the test's business. What
 # looks otherwise ("${{{{") is text.
 STEP = re.compile(r"\{\{([A-Z][A-Z0-9.-]*)((?: [^{}]*)?)\}\}")
-STATUS = re.compile(r"replay|test [\w./]+::\w+|missing: \S.*")
+STATUS = re.compile(r"replay(; missing: \S.*)?|test [\w./]+::\w+|missing: \S.*")
 
 
 def protocols():
