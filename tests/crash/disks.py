@@ -203,7 +203,15 @@ def make_instance(directory, disks, users, sets=()):
                     [f"queue_directory={disks.spool}",
                      f"virtual_mailbox_base={disks.mail}", *sets],
                     "our.test", None)
+    like(os.path.join(directory, "mail"), disks.mail)
     return inst
+
+
+def like(one, other):
+    """Gives the other directory the owner and the mode of the one."""
+    st = os.stat(one)
+    os.chown(other, st.st_uid, st.st_gid)
+    os.chmod(other, st.st_mode & 0o7777)
 
 
 class Rate:

@@ -25,7 +25,10 @@ import subprocess
 import sys
 
 import disks as disks_module
-from disks import BIN, Disks, Rate, enter, run, wait_until
+from disks import BIN, Disks, Rate, enter, make_instance, run
+from ledger import oracle
+from load import (BOXED, USERS, Load, NextHop, Proof, check_claims,
+                  deliver_all, make_aliases, sets)
 
 CONTROLS = [("link", 1), ("rename", 1), ("deliver", 2), ("sound", 2)]
 CONTROL_MESSAGES = 15
@@ -113,17 +116,138 @@ def controls(root, fs, seed):
     return well
 
 
+class Recording:
+    """A load on a suite whose disks were recorded, and its power cuts."""
+
+    def __init__(self, root, fs, count, steps, seed):
+        self.dir = os.path.join(root, f"load-{seed}")
+        self.seed = seed
+        self.disks = Disks(self.dir, fs, count)
+        self.log = os.path.join(self.dir, "log")
+        self.sink_dir = os.path.join(self.dir, "sink")
+        os.mkdir(self.sink_dir)
+        self.proof = Proof(os.path.join(self.dir, "ledger"))
+        self.proof.alias(BOXED, "boxed@our.test")
+        self.sink = NextHop(self.sink_dir, self.proof)
+        self.disks.mount()
+        self.inst = make_instance(
+            os.path.join(self.dir, "i"), self.disks,
+            [f"{u}@our.test" for u in USERS], sets(self.sink.port))
+        make_aliases(self.inst, os.path.join(self.disks.mail,
+                                             "our.test/boxed"))
+        # the spool is made, and `done` in it written, before it begins
+        self.inst.start()
+        self.inst.stop()
+        self.disks.unmount()
+        self.images = self.disks.copies(".base")
+        self.record(steps)
+
+    def record(self, steps):
+        d, rate = self.disks, Rate()
+        d.record(self.log)
+        d.mount()
+        self.proof.make_mark = lambda n: d.control(f"mark {n}")
+        load = Load(self.inst, self.proof, steps, self.seed)
+        errors = [load.drop(3)]
+        self.inst.start()
+        load.start()
+        errors += load.join()
+        self.inst.stop()
+        self.writes, self.flushes, _ = d.counts()
+        d.unmount()
+        d.end_recording()
+        self.proof.make_mark = None
+        self.seconds = rate.seconds()
+        errors += self.inst.verdict()
+        if any(errors):
+            raise RuntimeError(f"the load: {errors}\n"
+                               f"{self.inst.log()[-3000:]}")
+
+    def resume(self, mark, state):
+        """Starts the suite on what a cut left; what is wrong, or None."""
+        everything = os.path.join(self.dir, "sink.resumed")
+        shutil.copytree(self.sink_dir + ".view", everything,
+                        copy_function=os.link)
+        self.sink.directory, self.sink.proof = everything, None
+        self.sink.generous = True
+        os.truncate(self.inst.log_path, 0)
+        try:
+            return self.resumed(mark, everything)
+        finally:
+            self.inst.stop()
+            shutil.rmtree(everything)
+
+    def resumed(self, mark, sink):
+        inst = self.inst
+        inst.start()
+        wrong = deliver_all(inst) or check_claims(
+            inst, [c for c in self.proof.claims if c[0] <= mark])
+        inst.stop()
+        problems = [wrong] if wrong else []
+        problems += inst.verdict()
+        v = oracle(self.proof.path, spool=self.disks.spool,
+                   mail=self.disks.mail, sink=sink, acked_until=mark,
+                   window=1, log=inst.log_path)
+        if not v.ok:
+            problems.append(v.text)
+        return "; ".join(problems) or None
+
+    def replay(self, states, every, save):
+        extra = ["--save", save] if save else []
+        return Replay(self.disks, self.images, self.log, self.proof.path,
+                      states, self.seed, self.sink_dir, self.resume, every,
+                      extra)
+
+    def end(self):
+        self.sink.end()
+        self.proof.close()
+        shutil.rmtree(self.dir)
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--fs", default="ext4", choices=disks_module.MKFS)
+    ap.add_argument("--disks", default="both", choices=["1", "2", "both"])
     ap.add_argument("--states", type=int, default=500)
+    ap.add_argument("--per-load", type=int, default=2500)
+    ap.add_argument("--resume", type=int, default=50)
+    ap.add_argument("--messages", type=int, default=120)
     ap.add_argument("--seed", type=int, default=1)
+    ap.add_argument("--save")
     args = ap.parse_args()
     root = enter([args.fs])
     if not controls(root, args.fs, args.seed):
         print("h4: the replay is blind")
         return 1
-    return 0
+    counts = {"1": [1], "2": [2], "both": [1, 2]}[args.disks]
+    loads = max(len(counts), -(-args.states // args.per_load))
+    total = {"states": 0, "bad": 0, "torn": 0, "reordered": 0, "resumed": 0,
+             "unmountable": 0, "seconds": 0.0}
+    for k in range(loads):
+        states = args.states * (k + 1) // loads - args.states * k // loads
+        r = Recording(root, args.fs, counts[k % len(counts)], args.messages,
+                      args.seed + k)
+        replay = r.replay(states, args.resume, args.save)
+        print(f"h4: {args.fs}, {r.disks.count} disks, seed {r.seed}: "
+              f"{r.proof.counts['acked']} messages acknowledged, "
+              f"{r.proof.counts.get('copied', 0)} copies, "
+              f"{r.proof.counts.get('taken', 0)} removals, {r.sink.count} "
+              f"relayed; {r.writes} writes, {r.flushes} flushes in "
+              f"{r.seconds:.1f} s; {replay.states} states in "
+              f"{replay.seconds:.1f} s, {replay.resumed} resumed, "
+              f"{replay.bad} bad", flush=True)
+        if replay.bad:
+            print(replay.text)
+        for name in total:
+            total[name] += getattr(replay, name)
+        r.end()
+    print(f"h4: {args.fs}: {total['states']} states "
+          f"({total['reordered']} reordered, {total['torn']} torn, "
+          f"{total['resumed']} resumed) in {total['seconds']:.0f} s: "
+          f"{total['states'] / max(total['seconds'], 0.1):.0f}/s; "
+          f"{total['unmountable']} not mountable after a torn write, "
+          f"{total['bad']} bad")
+    return 1 if total["bad"] or total["states"] == 0 else 0
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@
  *
  * --sink: files whose names begin with the number of the mark at which a
  * relay took a message; --view gets links to those of before the cut.
- * --resume N: in every Nth state "resume MARK STATE" is printed, the disks being
- * mounted for writing, and a line is awaited: "ok", or what is wrong.
- * --save: the images of the first bad state go there.
+ * --resume N: in every Nth state "resume MARK STATE" is printed, and a line is
+ * awaited: "ok", or what is wrong.
+ * --only K: makes the Kth state alone; --save: its images go there.
  *
  * The last line counts; exit status 1 when any state was bad.
  */
@@ -400,7 +400,6 @@ static void save(const struct state *s)
 			die(path);
 		close(fd);
 	}
-	opt.save = NULL;
 }
 
 static const char *mount_data(void)
@@ -426,14 +425,14 @@ static void unmount(const struct disk *d)
 	die(d->mountpoint);
 }
 
-static int mount_all(bool for_writing)
+static int mount_all(void)
 {
 	for (int i = 0; i < ndisks; i++) {
 		/* what the block layer remembers of the state before */
 		if (ioctl(disks[i].loop_fd, BLKFLSBUF, 0) < 0)
 			die("BLKFLSBUF");
 		if (mount(disks[i].loop, disks[i].mountpoint, opt.fs,
-		    for_writing ? 0 : MS_RDONLY, mount_data()) < 0) {
+		    MS_NOATIME, mount_data()) < 0) {
 			int error = errno;
 
 			while (i-- > 0)
@@ -562,7 +561,7 @@ static void judge(const struct state *s, bool torn)
 	for (size_t i = s->place; i-- > 0 && mark == 0;)
 		if (records[i]->what == POWERLOG_MARK)
 			mark = (unsigned long)records[i]->at;
-	if (mount_all(resume) < 0) {
+	if (mount_all() < 0) {
 		snprintf(text, sizeof(text), "cannot be mounted: %s\n",
 		    strerror(errno));
 		ok = false;
@@ -607,12 +606,9 @@ static void run_state(const struct state *s)
 	if (opt.verbose)
 		fprintf(stderr, "state %lu at %zu%s\n", s->number, s->place,
 		    torn ? " torn" : "");
-	unsigned long bad = count.bad;
-
 	if (opt.save != NULL && opt.only >= 0)
 		save(s);
 	judge(s, torn);
-	(void)bad;
 	for (int i = 0; i < ndisks; i++)
 		restore(&disks[i]);
 }
