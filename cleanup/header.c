@@ -226,12 +226,18 @@ int header_examine(struct str fields, const struct header_rules *rules,
 	return 0;
 }
 
-/* A field's front, up to the end of a line if it has one. */
+/*
+ * A field's front, up to the end of a line if it has one. Nothing of a field
+ * whose name alone is too long: without its colon it would be no field, and
+ * the header would end there.
+ */
 static int write_cut(struct str raw, size_t max, struct buf *out)
 {
 	struct str front = str_sub(raw, 0, max);
 	ssize_t nl = str_rchr(front, '\n');
 
+	if (str_chr(front, ':') < 0)
+		return 0;
 	if (nl > 0)
 		return buf_append(out, str_sub(front, 0, (size_t)nl + 1));
 	if (front.n > 0 && front.p[front.n - 1] == '\r')

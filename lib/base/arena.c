@@ -6,6 +6,28 @@
 #define FIRST_BLOCK 1024
 #define LARGEST_BLOCK 65536
 
+/*
+ * Under AddressSanitizer each piece of a block is as if allocated alone:
+ * octets of the block that nobody was given, and GAP octets behind each
+ * piece, must not be touched.
+ */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(WITH_ASAN)
+void __asan_poison_memory_region(const volatile void *, size_t);
+void __asan_unpoison_memory_region(const volatile void *, size_t);
+#define FORBID(p, n) __asan_poison_memory_region((p), (n))
+#define ALLOW(p, n) __asan_unpoison_memory_region((p), (n))
+#define GAP 16u
+#else
+#define FORBID(p, n) ((void)0)
+#define ALLOW(p, n) ((void)0)
+#define GAP 0u
+#endif
+
 struct block {
 	struct block *next;
 	size_t size, used;
@@ -53,8 +75,10 @@ void arena_reset(struct arena *a)
 		b = next;
 	}
 	a->blocks = b;
-	if (b != NULL)
+	if (b != NULL) {
 		b->used = 0;
+		FORBID(b->data, b->size);
+	}
 	a->failed = false;
 }
 
@@ -72,7 +96,7 @@ void *arena_alloc(struct arena *a, size_t n)
 {
 	const size_t align = alignof(max_align_t);
 	struct block *b = a->blocks;
-	size_t size;
+	size_t size, wanted = n;
 	void *p;
 
 	if (n > a->limit)
@@ -95,10 +119,13 @@ void *arena_alloc(struct arena *a, size_t n)
 		b->used = 0;
 		a->blocks = b;
 		a->total += size;
+		FORBID(b->data, size);
 	}
 	p = b->data + b->used;
 	b->used += n;
-	memset(p, 0, n);
+	b->used += GAP < b->size - b->used ? GAP : 0;
+	ALLOW(p, wanted);
+	memset(p, 0, wanted);
 	return p;
 fail:
 	a->failed = true;

@@ -68,7 +68,7 @@ static bool is_special(int c)
 }
 
 /* The octets of an encoded word at `at`, which may hold specials although it
- * should not; 0: none. */
+ * should not; 0: none. Where no word ends it is none (RFC 2047 5). */
 static size_t encoded_word(const struct parser *p)
 {
 	struct str s = str_from(p->in, p->at);
@@ -80,8 +80,12 @@ static size_t encoded_word(const struct parser *p)
 		if (is_space((unsigned char)s.p[i]) || s.p[i] == '"')
 			return 0;
 		marks += s.p[i] == '?';
-		if (marks == 3)
-			return i + 1 < s.n && s.p[i + 1] == '=' ? i + 2 : 0;
+		if (marks < 3)
+			continue;
+		if (i + 1 == s.n || s.p[i + 1] != '=')
+			return 0;
+		return i + 2 == s.n || is_space((unsigned char)s.p[i + 2]) ||
+		    is_special((unsigned char)s.p[i + 2]) ? i + 2 : 0;
 	}
 	return 0;
 }
@@ -336,7 +340,8 @@ static void take_angle(struct parser *p, struct mail_address *a)
 			a->invalid = true;
 	w = take_words(p);
 	a->local = keep(p, &p->local);
-	if (w.count == 0 || w.split || w.bad)
+	/* An empty one in quotes cannot be written in a path. */
+	if (w.count == 0 || w.split || w.bad || p->local.n == 0)
 		a->invalid = true;
 	if (peek(p) == '@') {
 		p->at++;
@@ -365,7 +370,7 @@ static void take_plain(struct parser *p, struct mail_address *a,
 			a->name = arena_str(p->arena, str_trim(str_n(
 			    p->name.p, p->name.n - p->local.n)));
 	}
-	if (w.count == 0 || w.bad)
+	if (w.count == 0 || w.bad || p->local.n == 0)
 		a->invalid = true;
 	a->local = keep(p, &p->local);
 	if (peek(p) == '@') {

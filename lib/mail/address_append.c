@@ -1,7 +1,8 @@
 #include "mail/address.h"
 #include "mail/path.h"
 
-/* RFC 5322 3.2.3 atext and space; octets above 127: RFC 6532 3.2. */
+/* RFC 5322 3.2.3 atext and single spaces, which only quotes would keep more
+ * of; octets above 127: RFC 6532 3.2. */
 static bool is_plain_name(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
@@ -10,6 +11,8 @@ static bool is_plain_name(struct str s)
 		if (c < 0x80 && !ascii_is_alpha((char)c) &&
 		    !ascii_is_digit((char)c) &&
 		    (c < 32 || strchr(" !#$%&'*+-/=?^_`{|}~", c) == NULL))
+			return false;
+		if (c == ' ' && i > 0 && s.p[i - 1] == ' ')
 			return false;
 	}
 	return s.n > 0 && s.p[0] != ' ' && s.p[s.n - 1] != ' ';

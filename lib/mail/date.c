@@ -337,11 +337,12 @@ int mail_date_append_imap(struct buf *b, int64_t time, int zone)
 }
 
 /* RFC 3501 9 date-text: day "-" month "-" 4 digits. */
-static int take_imap_day(struct str *s, struct civil *c, int day_min)
+static int take_imap_day(struct str *s, struct civil *c, int day_min,
+    int day_max)
 {
 	int n = take_digits(s, &c->day);
 
-	if (n < day_min || n > 2 || !take_char(s, '-'))
+	if (n < day_min || n > day_max || !take_char(s, '-'))
 		return -1;
 	if (s->n < 4 || s->p[3] != '-')
 		return -1;
@@ -357,8 +358,9 @@ int mail_date_parse_imap(struct str s, struct mail_date *date_r)
 	bool space = take_char(&s, ' ');
 	int sign, zone;
 
-	if (take_imap_day(&s, &c, space ? 1 : 2) == -1 ||
-	    (space && c.day > 9) || !take_char(&s, ' '))
+	/* RFC 3501 9 date-day-fixed: (SP DIGIT) / 2DIGIT */
+	if (take_imap_day(&s, &c, space ? 1 : 2, space ? 1 : 2) == -1 ||
+	    !take_char(&s, ' '))
 		return -1;
 	if (take_digits(&s, &c.hour) != 2 || !take_char(&s, ':') ||
 	    take_digits(&s, &c.minute) != 2 || !take_char(&s, ':') ||
@@ -379,7 +381,7 @@ int mail_date_parse_day(struct str s, int64_t *day_r)
 {
 	struct civil c = { .year = 0 };
 
-	if (take_imap_day(&s, &c, 1) == -1 || s.n != 0 || !is_valid(&c))
+	if (take_imap_day(&s, &c, 1, 2) == -1 || s.n != 0 || !is_valid(&c))
 		return -1;
 	*day_r = days_of(c.year, c.month, c.day);
 	return 0;

@@ -90,9 +90,13 @@ static void close_level(struct parser *p, size_t end, struct count count)
 	part->body_size = part->body_n + (count.bare - level->body.bare);
 }
 
-/* The line end before a delimiter belongs to the delimiter (RFC 2046 5.1.1),
- * but not when nothing is between it and the part's header. */
-static void close_at_delimiter(struct parser *p, size_t at)
+/*
+ * Ends all parts inside of the level `depth` at the delimiter that begins at
+ * `at`. The line end before it belongs to the delimiter (RFC 2046 5.1.1), but
+ * not when nothing is between it and the innermost part's header: then it
+ * stays in the parts around that header too.
+ */
+static void close_at_delimiter(struct parser *p, size_t at, unsigned depth)
 {
 	struct mime_part *part =
 	    &p->out->parts[p->levels[p->depth - 1].part];
@@ -107,7 +111,8 @@ static void close_at_delimiter(struct parser *p, size_t at)
 		else
 			count.bare--;
 	}
-	close_level(p, end, count);
+	while (p->depth > depth)
+		close_level(p, end, count);
 }
 
 static void set_type(struct mime_part *part, const char *type,
@@ -369,9 +374,8 @@ static int scan_bodies(struct parser *p, uint32_t *last_child)
 
 		if (start[0] == '-' && !p->full)
 			k = find_level(p, str_n(start, n), &last);
-		if (k != -1)
-			while (p->depth > (unsigned)k + 1)
-				close_at_delimiter(p, p->at);
+		if (k != -1 && p->depth > (unsigned)k + 1)
+			close_at_delimiter(p, p->at, (unsigned)k + 1);
 		if (lf != NULL) {
 			p->count.lines++;
 			p->count.bare += n < 2 || lf[-1] != '\r';

@@ -78,7 +78,8 @@ def run_one(build, target, seconds):
            last(r"\bcov: (\d+)", text),
            last(r"\bcorp: (\d+)/", text), str(findings))
     if findings:
-        what = last(r"^(FINDING .*|SUMMARY: .*|.*runtime error: .*)$", text)
+        what = last(r"^(FINDING .*)$", text,
+                    last(r"^(.*runtime error: .*|SUMMARY: .*)$", text))
         print(f"{target}: {what}\n    {log}", flush=True)
     return row, findings
 

@@ -1,5 +1,6 @@
 # A target is tests/fuzz/TARGET.c. Beside it there may be
 #   TARGET.mk    fuzz_TARGET_SRCS: files of programs (or of tests) it tests
+#                fuzz_TARGET_LIBS: only these instead of FUZZ_LIBS
 #                fuzz_TARGET_WRAP: functions whose calls it takes (ld --wrap)
 #                fuzz_TARGET_LDLIBS
 #   TARGET.dict  words of its grammar, for libFuzzer
@@ -25,13 +26,13 @@ FUZZ_FLAGS_libfuzzer := -fsanitize=fuzzer
 define FUZZ_RULE
 $(B)/bin/fuzz-$(1): $(B)/tests/fuzz/$(1).o $(B)/tests/fuzz/fuzz.o \
     $(FUZZ_MAIN_$(FUZZ_ENGINE)) $$(fuzz_$(1)_SRCS:%.c=$(B)/%.o) \
-    $$(FUZZ_LIBS:%=$(B)/lib%.a)
+    $$(patsubst %,$(B)/lib%.a,$$(or $$(fuzz_$(1)_LIBS),$$(FUZZ_LIBS)))
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(ALL_LDFLAGS) $(FUZZ_FLAGS_$(FUZZ_ENGINE)) \
 	    -Wl,--wrap=__sanitizer_cov_trace_pc \
 	    $$(fuzz_$(1)_WRAP:%=-Wl,--wrap=%) -o $$@ $$(filter %.o,$$^) \
 	    -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
-	    $$(foreach l,$$(FUZZ_LIBS),$$($$(l)_LDLIBS)) \
+	    $$(foreach l,$$(or $$(fuzz_$(1)_LIBS),$$(FUZZ_LIBS)),$$($$(l)_LDLIBS)) \
 	    $$(fuzz_$(1)_LDLIBS) -lpthread
 endef
 $(foreach t,$(FUZZ_TARGETS),$(eval $(call FUZZ_RULE,$(t))))

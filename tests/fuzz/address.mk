@@ -1,0 +1,1 @@
+fuzz_address_LIBS := mail base

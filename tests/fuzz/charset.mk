@@ -1,0 +1,1 @@
+fuzz_charset_LIBS := mail base

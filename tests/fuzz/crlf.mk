@@ -1,0 +1,1 @@
+fuzz_crlf_LIBS := store mail net base

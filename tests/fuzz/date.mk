@@ -1,0 +1,1 @@
+fuzz_date_LIBS := mail base

@@ -1,0 +1,1 @@
+fuzz_encoded_LIBS := store mail base

@@ -1,0 +1,41 @@
+/*
+ * conv.h - conversations in memory, in the place of lib/ipc/conv.c
+ *
+ * The neighbours of the code under test are functions. What they say is
+ * encoded and decoded as between processes; what was decoded before is freed
+ * with the next message, and a conversation that is kept is gone, so that a
+ * view that lives too long is seen.
+ */
+#ifndef FUZZ_FAKES_CONV_H
+#define FUZZ_FAKES_CONV_H
+#include "config/params.h"
+#include "ipc/conv.h"
+
+/* Hears one message that the code sent; answers with fake_say(). */
+typedef void fake_peer_fn(struct conv *, const struct msg_schema *,
+    const void *msg);
+
+/* What service_params() gives. */
+extern const struct params *fake_params;
+
+/* The edge to that server. kinds: what it may be asked, up to a NULL; anything
+ * else is a finding. Edges are remembered until fake_forget(). */
+struct edge *fake_edge(const char *server, fake_peer_fn *,
+    const struct msg_schema *const *kinds);
+/* Edges cannot be opened for as long as this is true. */
+extern bool fake_away;
+/* Forgets edges; a conversation that is still open is a finding. */
+void fake_forget(void);
+
+/* A conversation whose client we are: what the code says to it goes to the
+ * function (NULL: nowhere). The code's converse() closes it. */
+struct conv *fake_client(const char *client, fake_peer_fn *);
+/* For either kind: the next packet that the code receives. fds are taken. */
+void fake_say(struct conv *, const struct msg_schema *, const void *msg);
+void fake_say_raw(struct conv *, struct str wire, const int *fds,
+    size_t nfds);
+/* Behind what was said: we are gone. Else the code's wait times out. */
+void fake_leave(struct conv *);
+/* Free for the neighbour's use; NULL at first. */
+void **fake_state(struct conv *);
+#endif

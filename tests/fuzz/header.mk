@@ -1,0 +1,2 @@
+fuzz_header_SRCS := cleanup/header.c
+fuzz_header_LIBS := mail base

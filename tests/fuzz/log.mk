@@ -1,0 +1,2 @@
+fuzz_log_SRCS := smtp/reply.c
+fuzz_log_LIBS := mail net base

@@ -1,0 +1,1 @@
+fuzz_mime_LIBS := mail base

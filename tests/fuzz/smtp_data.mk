@@ -1,0 +1,1 @@
+fuzz_smtp_data_LIBS := net base

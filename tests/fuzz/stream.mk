@@ -1,0 +1,1 @@
+fuzz_stream_LIBS := net base

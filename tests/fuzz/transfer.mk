@@ -1,0 +1,1 @@
+fuzz_transfer_LIBS := mail base
