@@ -22,3 +22,7 @@ crash-oracle_SRCS := tests/crash/oracle.c tests/crash/oracle_ledger.c \
 	tests/crash/oracle_content.c tests/crash/oracle_places.c
 crash-oracle_LIBS := queue msgs ipc base
 crash-oracle_LDLIBS := $(OPENSSL_LDLIBS)
+TOOLS += crash-early-deliver
+crash-early-deliver_SRCS := $(deliver_SRCS) tests/crash/early_deliver.c
+crash-early-deliver_LIBS := $(deliver_LIBS)
+crash-early-deliver_LDLIBS := -Wl,--wrap=delivery_commit

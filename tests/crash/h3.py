@@ -1,0 +1,971 @@
+#!/usr/bin/env python3
+"""h3.py - kill programs of a running instance at random, under load
+
+    h3.py [--seconds N] [--seed S] [--rate KILLS_A_SECOND] [--round SECONDS]
+          [--dir DIR] [-v]
+
+A real instance gets mail by SMTP (PIPELINING, DATA and BDAT), submission
+under TLS, LMTP, IMAP APPEND and the sendmail command (which leaves it in
+maildrop/ while nobody listens), delivers it to Maildirs, an mbox and an alias,
+relays it to a next hop that sometimes says 4yz and 5yz, returns what is
+refused; IMAP clients copy, move, store and expunge, a POP3 client removes.
+Meanwhile processes are killed (SIGKILL): one at random, all of one program,
+master alone, everything; master is then started again, at once or after a
+while. After each round the load ends, the queue runs dry, the suite stops and
+crash-oracle (oracle.c) judges all that clients were told. Beside that: a uid
+of a mailbox never stands for two messages, and what POP3 and IMAP clients
+read has the octets that were sent.
+
+First the same is done with a `deliver` that answers before it commits
+(early_deliver.c). When that is not caught the harness is blind and fails.
+"""
+import argparse
+import collections
+import contextlib
+import hashlib
+import os
+import poplib
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../system")]
+# pylint: disable=wrong-import-position
+import conftest
+import imaptalk
+import relaynet
+from conftest import PASSWORD, make_instance
+from ledger import Ledger, message, oracle
+
+DOMAIN = "our.test"
+IMAP_USER, POP_USER, PLAIN_USER = "imap", "pop", "plain"
+FORWARD_USER, NOTES_USER = "forward", "notes"
+USERS = (IMAP_USER, POP_USER, PLAIN_USER, FORWARD_USER, NOTES_USER)
+ALIAS, MBOX = "alias@mail.our.test", "pile@mail.our.test"
+SENDER = f"{NOTES_USER}@{DOMAIN}"
+AWAY = [f"r{i}@away.test" for i in range(6)]
+REFUSED_AWAY = "gone@away.test"
+SINK_HOST = "127.0.0.74"
+CLIENT_TIMEOUT = 40
+WINDOW = 4              # copies more of one message, however many kills
+START_SECONDS = 60
+DRAIN_SECONDS = 120
+CONTROL_SECONDS = 25    # at most, to catch the losing program
+
+
+class Lost(Exception):
+    """The connection broke, or said what no server says."""
+
+
+NOT_SERVED = (OSError, EOFError, Lost, imaptalk.Gone, AssertionError,
+              poplib.error_proto, ssl.SSLError)
+
+
+class Recorder(list):
+    """What the next hop took, a file a transaction (oracle.c: --sink)."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self.directory = directory
+        self.number = 0
+
+    def __len__(self):
+        return self.number
+
+    def append(self, t):
+        rcpts = [re.search("<(.*)>", r)[1] for r in t.rcpts]
+        self.number += 1
+        name = f"{self.number}"
+        path = os.path.join(self.directory, "." + name)
+        with open(path, "wb") as f:
+            f.write(",".join(rcpts).encode() + b"\r\n" + t.data)
+        os.rename(path, os.path.join(self.directory, name))
+
+
+class Sink(relaynet.Sink):
+    """Says 250 mostly; what it does not record it has refused before."""
+
+    def __init__(self, host, port, directory, rng):
+        os.mkdir(directory)
+        super().__init__(host, port)
+        self.got = Recorder(directory)
+        self.lines = collections.deque(maxlen=10)
+        self.rng = rng
+        self.kind = False       # from now on nothing is put off
+
+    def reply_for(self, line):
+        verb = line.split(" ")[0].upper()
+        if verb == "RCPT" and REFUSED_AWAY in line:
+            return True, "550 5.1.1 No such user"
+        chance = self.rng.random()
+        if self.kind or verb not in ("GREETING", "RCPT", "END"):
+            return False, None
+        if chance < 0.02:
+            return True, "451 4.3.0 Not now"
+        if chance < 0.025:
+            return True, None
+        return False, None
+
+
+# --- the suite and its processes -------------------------------------------
+
+def processes():
+    """pid -> (name, parent, start time)"""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8",
+                      errors="replace") as f:
+                text = f.read()
+        except OSError:
+            continue
+        rest = text[text.rindex(")") + 2:].split()
+        if rest[0] != "Z":
+            found[int(entry)] = (text[text.index("(") + 1:text.rindex(")")],
+                                 int(rest[1]), int(rest[19]))
+    return found
+
+
+class Suite:
+    """One instance, with the kills that it got."""
+
+    def __init__(self, top, sink_port, dns_port):
+        self.inst = make_instance(users=USERS, start=False, sets=(
+            "mynetworks=127.0.0.0/8", "inet_protocols=ipv4",
+            f"dns_servers=127.0.0.1@{dns_port}", "dns_trust_anchor_file=",
+            f"smtp_tcp_port={sink_port}", "minimal_backoff_time=1s",
+            "maximal_backoff_time=3s", "queue_run_delay=1s",
+            "service_throttle_time=1s", "smtp_helo_timeout=10s",
+            "smtp_data_done_timeout=20s", "smtp_connect_timeout=5s",
+            "smtpd_timeout=30s", "maildrop_count_limit=100000"))
+        self.top = top
+        self.box = os.path.join(self.inst.dir, "mail")
+        self.kills = collections.Counter()
+        self.starts = 0
+        self.make_aliases()
+
+    def make_aliases(self):
+        pile = os.path.join(self.box, "mail.our.test")
+        os.mkdir(pile)
+        os.chmod(pile, 0o777)
+        self.pile = os.path.join(pile, "pile")
+        aliases = os.path.join(self.inst.etc, "aliases")
+        with open(aliases, "a", encoding="ascii") as f:
+            f.write(f"pile: {self.pile}\nalias: {FORWARD_USER}@{DOMAIN}\n")
+        p = self.inst.command("newaliases")
+        assert p.returncode == 0, p.stderr
+
+    def master(self):
+        with contextlib.suppress(OSError, ValueError):
+            with open(os.path.join(self.inst.dir, "data/master.pid"),
+                      encoding="ascii") as f:
+                return int(f.read())
+        return 0
+
+    def living(self):
+        """pid -> (name, parent, start) of master and all below it."""
+        everyone, root = processes(), self.master()
+        if everyone.get(root, ("",))[0] != "master":
+            return {}
+        ours = {root}
+        for _ in range(4):
+            ours |= {p for p, (_, parent, _) in everyone.items()
+                     if parent in ours}
+        return {p: everyone[p] for p in ours}
+
+    def kill(self, pid, what, ledger):
+        """False: that process is gone, and its pid perhaps another's."""
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if processes().get(pid) != what:
+                return False
+            ledger.killed(what[0], pid)
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        self.kills[what[0]] += 1
+        if what[0] in ("deliver_command", "launch", "master"):
+            self.age_lock()
+        return True
+
+    def age_lock(self):
+        """Who held the mbox's lock may be dead: nobody waits 10 minutes."""
+        with contextlib.suppress(OSError):
+            os.utime(self.pile + ".lock", (1, 1))
+
+    @staticmethod
+    def wait_gone(before, timeout=30):
+        deadline = time.monotonic() + timeout
+        while True:
+            now = processes()
+            left = {p: w for p, w in before.items()
+                    if now.get(p, ("", 0, 0))[2] == w[2]}
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"without their master these live on: {left}")
+            time.sleep(0.02)
+
+    def start(self):
+        """Until it runs: the last one may still be going."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            p = self.inst.command("postern", "start")
+            if p.returncode == 0:
+                self.starts += 1
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError("it does not start: " + p.stderr)
+            time.sleep(0.05)
+
+
+class Killer(threading.Thread):
+    def __init__(self, suite, ledger, rng, rate, only=None):
+        super().__init__(daemon=True)
+        self.suite, self.ledger, self.rng = suite, ledger, rng
+        self.rate, self.only = rate, only
+        self.over = threading.Event()
+        self.failure = None
+
+    def run(self):
+        try:
+            while not self.over.wait(self.rng.expovariate(self.rate)):
+                self.strike()
+        except Exception as e:  # pylint: disable=broad-except
+            self.failure = e
+
+    def strike(self):
+        living = self.suite.living()
+        by_name = collections.defaultdict(list)
+        for pid, what in sorted(living.items()):
+            by_name[what[0]].append(pid)
+        if self.only:
+            for pid in by_name.get(self.only, ()):
+                self.suite.kill(pid, living[pid], self.ledger)
+            return
+        chance = self.rng.random()
+        if chance < 0.02:
+            self.everything(living)
+        elif chance < 0.04:
+            self.master(living)
+        elif chance < 0.045:
+            self.suite.inst.command("postern", "reload")
+        else:
+            names = [n for n in sorted(by_name) if n != "master"]
+            if not names:
+                return
+            pids = by_name[self.rng.choice(names)]
+            if chance < 0.90:
+                pids = [self.rng.choice(pids)]
+            for pid in pids:
+                self.suite.kill(pid, living[pid], self.ledger)
+
+    def again(self, before, wait):
+        """Starts it, perhaps while the old processes still go."""
+        if wait:
+            self.suite.wait_gone(before)
+        self.over.wait(self.rng.choice((0, 0, 0, 0.5)))
+        self.suite.start()
+        self.suite.wait_gone(before)
+        # what died with its master died now
+        self.ledger.fault("without master")
+        self.suite.age_lock()
+
+    def master(self, living):
+        for pid, what in living.items():
+            if what[0] == "master":
+                self.suite.kill(pid, what, self.ledger)
+        self.again(living, self.rng.random() < 0.5)
+
+    def everything(self, living):
+        for pid in self.rng.sample(sorted(living), len(living)):
+            self.suite.kill(pid, living[pid], self.ledger)
+        # what they made meanwhile
+        self.again(living, True)
+
+
+# --- clients ----------------------------------------------------------------
+
+class Load:
+    """The threads of one round, and what they found wrong."""
+
+    def __init__(self, suite, ledger, seed, number):
+        self.suite, self.inst, self.ledger = suite, suite.inst, ledger
+        self.seed, self.number = seed, number
+        self.over = threading.Event()
+        self.problems = []
+        self.counts = collections.Counter()
+        self.sums = {}
+        self.threads = []
+
+    def add(self, client, name, *args):
+        rng = random.Random(f"{self.seed}/{self.number}/{name}")
+        self.threads.append(threading.Thread(
+            target=self.loop, args=(client(self, name, rng, *args),),
+            daemon=True))
+
+    def loop(self, client):
+        try:
+            while not self.over.is_set():
+                try:
+                    client.session()
+                except NOT_SERVED:
+                    self.counts["broken"] += 1
+                    client.forget()
+                self.over.wait(client.rng.random() * 0.05)
+        except Exception as e:  # pylint: disable=broad-except
+            self.problems.append(f"{client.name}: {type(e).__name__}: {e}")
+            self.over.set()
+
+    def start(self):
+        for t in self.threads:
+            t.start()
+
+    def end(self):
+        self.over.set()
+        for t in self.threads:
+            t.join(2 * CLIENT_TIMEOUT)
+            if t.is_alive():
+                self.problems.append("a client hangs")
+
+    def compare(self, token, octets, where):
+        """Octets that a client read, from its proof line on."""
+        want = self.sums.get(token)
+        at = octets.find(b"X-Proof: ")
+        if want != hashlib.sha256(octets[max(at, 0):]).digest():
+            self.problems.append(f"{where}: {token} has other octets")
+
+
+class Client:
+    def __init__(self, load, name, rng):
+        self.load, self.name, self.rng = load, name, rng
+        self.inst, self.ledger = load.inst, load.ledger
+        self.made = 0
+
+    def forget(self):
+        """The session broke."""
+
+    def make(self, rcpts):
+        """A new message, in the ledger as sent."""
+        self.made += 1
+        token = f"{self.name}-{self.load.number}-{self.made}"
+        size = int(1000 * 300 ** (self.rng.random() ** 3))
+        text = message(token, size, self.load.seed, SENDER)
+        self.load.sums[token] = hashlib.sha256(text).digest()
+        self.ledger.sent(token, text, rcpts)
+        return token, text
+
+    def answered(self, token, code, rcpt=None):
+        ok = str(code)[0] == "2" or code == "OK"
+        if ok:
+            self.ledger.acked(token, rcpt)
+        elif rcpt is None:
+            self.ledger.refused(token, code)
+        self.load.counts["acked" if ok else "refused"] += 1
+
+    def some_rcpts(self, local=False):
+        users = [f"{u}@{DOMAIN}" for u in (IMAP_USER, POP_USER, PLAIN_USER)]
+        choice = users * 3 + [ALIAS, MBOX]
+        if not local:
+            choice += AWAY + [REFUSED_AWAY]
+        few = self.rng.choice((1, 1, 1, 2, 4))
+        return sorted(set(self.rng.sample(choice, few)))
+
+
+class Smtp(Client):
+    """Sessions of several messages: DATA and BDAT, pipelined."""
+
+    verb = "EHLO"
+    port = "smtp"
+
+    def connect(self):
+        sock = socket.create_connection(
+            ("127.0.0.1", self.inst.port(self.port)), CLIENT_TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def reply(self):
+        while True:
+            line = self.file.readline(2000)
+            if len(line) < 4:
+                raise Lost
+            if line[3:4] != b"-":
+                return int(line[:3])
+
+    def say(self, *lines):
+        self.sock.sendall("".join(x + "\r\n" for x in lines).encode())
+
+    def must(self, code):
+        if self.reply() != code:
+            raise Lost
+
+    def session(self):
+        with contextlib.ExitStack() as stack:
+            self.sock = stack.enter_context(self.connect())
+            self.file = stack.enter_context(self.sock.makefile("rb"))
+            self.must(220)
+            self.hello()
+            for _ in range(self.rng.randint(1, 12)):
+                if self.load.over.is_set():
+                    break
+                self.transact()
+            self.say("QUIT")
+            self.reply()
+
+    def hello(self):
+        self.say(f"{self.verb} client.elsewhere.test")
+        self.must(250)
+
+    def envelope(self, rcpts):
+        return [f"MAIL FROM:<{SENDER}>", *(f"RCPT TO:<{r}>" for r in rcpts)]
+
+    def envelope_replies(self, rcpts):
+        """The recipients that were taken; of none, no message."""
+        mail = self.reply()
+        codes = [self.reply() for _ in rcpts]
+        taken = [r for r, c in zip(rcpts, codes) if c == 250]
+        if 421 in [mail, *codes]:
+            raise Lost
+        return taken if mail == 250 else []
+
+    def transact(self):
+        how = self.rng.choice((self.data, self.bdat, self.bdat_at_once))
+        how(self.some_rcpts())
+
+    def data(self, rcpts):
+        self.say(*self.envelope(rcpts), "DATA")
+        taken = self.envelope_replies(rcpts)
+        code = self.reply()
+        if code != 354:
+            self.say("RSET")
+            return self.must(250)
+        if not taken:
+            raise Lost
+        token, text = self.make(taken)
+        self.sock.sendall(text + b".\r\n")
+        return self.final(token, taken)
+
+    def final(self, token, taken):
+        code = self.reply()
+        self.answered(token, code)
+        if code == 421:
+            raise Lost
+        del taken
+
+    def bdat(self, rcpts):
+        """RFC 3030, chunks of any length, each answered."""
+        self.say(*self.envelope(rcpts))
+        taken = self.envelope_replies(rcpts)
+        if not taken:
+            self.say("RSET")
+            return self.must(250)
+        token, text = self.make(taken)
+        at = 0
+        while at < len(text):
+            n = min(len(text) - at, self.rng.choice((100, 4000, 65536)))
+            last = at + n == len(text)
+            self.sock.sendall(f"BDAT {n}{' LAST' if last else ''}\r\n"
+                              .encode() + text[at:at + n])
+            at += n
+            if last:
+                return self.final(token, taken)
+            code = self.reply()
+            if code != 250:
+                self.answered(token, code)
+                raise Lost
+        return None
+
+    def bdat_at_once(self, rcpts):
+        """All in one write: who is a recipient is known afterwards."""
+        token, text = self.make(rcpts)
+        self.sock.sendall("".join(x + "\r\n" for x in [
+            *self.envelope(rcpts), f"BDAT {len(text)} LAST"]).encode() + text)
+        taken = self.envelope_replies(rcpts)
+        code = self.reply()
+        if code == 250 and taken != rcpts:
+            for r in taken:
+                self.answered(token, code, r)
+        else:
+            self.answered(token, code)
+        if code != 250:
+            raise Lost
+
+
+class Submission(Smtp):
+    port = "submission"
+
+    def hello(self):
+        super().hello()
+        self.say("STARTTLS")
+        self.must(220)
+        self.file.close()
+        self.sock = self.inst.tls().wrap_socket(self.sock,
+                                                server_hostname="localhost")
+        self.file = self.sock.makefile("rb")
+        super().hello()
+        import base64  # pylint: disable=import-outside-toplevel
+        word = base64.b64encode(f"\0{SENDER}\0{PASSWORD}".encode()).decode()
+        self.say(f"AUTH PLAIN {word}")
+        self.must(235)
+
+
+class Lmtp(Smtp):
+    """RFC 2033: a reply for each recipient."""
+
+    verb = "LHLO"
+    port = "lmtp"
+
+    def transact(self):
+        self.data(self.some_rcpts(local=True))
+
+    def final(self, token, taken):
+        codes = [self.reply() for _ in taken]
+        for r, code in zip(taken, codes):
+            self.answered(token, code, r)
+        if 421 in codes:
+            raise Lost
+
+
+class Command(Client):
+    """sendmail(1), whether anybody listens or not."""
+
+    def session(self):
+        rcpts = self.some_rcpts()
+        token, text = self.make(rcpts)
+        p = subprocess.run(
+            [os.path.join(conftest.BIN, "sendmail"), "-C", self.inst.etc,
+             "-i", "-f", SENDER, *rcpts], input=text.replace(b"\r\n", b"\n"),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+            timeout=300, env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
+        self.answered(token, 250 if p.returncode == 0 else p.returncode)
+
+
+class Imap(Client):
+    """The only one who changes its mailboxes: INBOX and Work."""
+
+    folders = ("INBOX", "Work", "Work.Old")
+
+    def __init__(self, load, name, rng):
+        super().__init__(load, name, rng)
+        self.rcpt = f"{IMAP_USER}@{DOMAIN}"
+        self.uids = {}          # (folder, UIDVALIDITY) -> {uid: token}
+
+    def session(self):
+        with imaptalk.Talk(self.inst.port("imap"), self.rcpt,
+                           f'"{PASSWORD}"', CLIENT_TIMEOUT) as self.talk:
+            if self.talk.login.status != "OK":
+                raise Lost
+            for folder in self.folders[1:]:
+                self.talk.cmd(f"CREATE {folder}")
+            for _ in range(self.rng.randint(1, 10)):
+                if self.load.over.is_set():
+                    return
+                self.work(self.rng.choice(self.folders))
+            self.talk.cmd("LOGOUT")
+
+    def work(self, folder):
+        self.append(folder)
+        answer = self.talk.cmd(f"SELECT {folder}")
+        if answer.status != "OK":
+            raise Lost
+        known = self.uids.setdefault(
+            (folder, answer.one(r"UIDVALIDITY (\d+)")[1]), {})
+        here = self.look(folder, known,
+                         int(answer.one(r"UIDNEXT (\d+)")[1]))
+        if here:
+            self.rng.choice((self.copy, self.move, self.flag, self.expunge,
+                             self.expunge, self.read))(folder, here)
+
+    def look(self, folder, known, uidnext):
+        """uid -> token of a few messages."""
+        first = max(1, uidnext - self.rng.choice((10, 100, 1000)))
+        answer = self.talk.cmd(
+            f"UID FETCH {first}:{first + 60} "
+            "(BODY.PEEK[HEADER.FIELDS (X-PROOF)])")
+        here = {}
+        for m in answer.of(r"FETCH \(.*UID (\d+).*X-Proof: (\S+)"):
+            here[int(m[1])] = m[2]
+        for m in answer.of(r"FETCH \(.*X-Proof: (\S+).* UID (\d+)\)"):
+            here[int(m[2])] = m[1]
+        for uid, token in here.items():
+            if known.setdefault(uid, token) != token:
+                self.load.problems.append(
+                    f"{folder}: uid {uid} was {known[uid]}, is {token}")
+        if answer.status != "OK":
+            raise Lost
+        return here
+
+    def some(self, here):
+        return self.rng.sample(sorted(here), min(len(here),
+                                                 self.rng.choice((1, 5))))
+
+    def command(self, text, uids, what="uid"):
+        answer = self.talk.cmd(f"{what} {text}".format(
+            ",".join(map(str, uids))))
+        self.load.counts["imap " + text.split()[0]] += answer.status == "OK"
+        return answer.status == "OK"
+
+    def append(self, folder):
+        token, text = self.make([self.rcpt])
+        answer = self.talk.cmd([
+            f"APPEND {folder} ($Proof \\Seen) {{{len(text)}}}",
+            text])
+        self.answered(token, answer.status)
+        self.load.counts["imap APPEND"] += answer.status == "OK"
+
+    def copy(self, folder, here):
+        uids = self.some(here)
+        for u in uids:
+            self.ledger.copying(here[u], self.rcpt)
+        if self.command("COPY {} " + self.other(folder), uids):
+            for u in uids:
+                self.ledger.copied(here[u], self.rcpt)
+
+    def move(self, folder, here):
+        """RFC 6851: at no moment is there none of it."""
+        uids = self.some(here)
+        for u in uids:
+            self.ledger.copying(here[u], self.rcpt)
+        if self.command("MOVE {} " + self.other(folder), uids):
+            for u in uids:
+                self.ledger.copied(here[u], self.rcpt)
+                self.ledger.taken(here[u], self.rcpt)
+
+    def other(self, folder):
+        return self.rng.choice([f for f in self.folders if f != folder])
+
+    def flag(self, _folder, here):
+        self.command("STORE {} +FLAGS.SILENT (\\Flagged $Work)",
+                     self.some(here))
+
+    def expunge(self, _folder, here):
+        uids = self.some(here)
+        if not self.command("STORE {} +FLAGS (\\Deleted)", uids):
+            return
+        for u in uids:
+            self.ledger.taking(here[u], self.rcpt)
+        if self.command("EXPUNGE {}", uids):
+            for u in uids:
+                self.ledger.taken(here[u], self.rcpt)
+
+    def read(self, folder, here):
+        uid = self.rng.choice(sorted(here))
+        answer = self.talk.cmd(f"UID FETCH {uid} (BODY.PEEK[])")
+        for m in answer.of(r"BODY\[\] \{(\d+)\}\r\n"):
+            text = m.string[m.end():m.end() + int(m[1])]
+            self.load.compare(here[uid], text.encode("latin-1"),
+                              f"FETCH {folder} {uid}")
+
+
+class Pop(Client):
+    def __init__(self, load, name, rng):
+        super().__init__(load, name, rng)
+        self.rcpt = f"{POP_USER}@{DOMAIN}"
+
+    def session(self):
+        box = poplib.POP3("127.0.0.1", self.inst.port("pop3"),
+                          timeout=CLIENT_TIMEOUT)
+        try:
+            box.user(self.rcpt)
+            box.pass_(PASSWORD)
+            count = box.stat()[0]
+            removed = []
+            for n in range(1, min(count, self.rng.randint(1, 20)) + 1):
+                text = b"\r\n".join(box.retr(n)[1]) + b"\r\n"
+                token = re.search(rb"^X-Proof: (\S+)", text, re.M)[1].decode()
+                self.load.compare(token, text, f"RETR {n}")
+                box.dele(n)
+                removed.append(token)
+            for token in removed:
+                self.ledger.taking(token, self.rcpt)
+            box.quit()
+            for token in removed:
+                self.ledger.taken(token, self.rcpt)
+            self.load.counts["pop3 DELE"] += len(removed)
+        finally:
+            box.close()
+
+
+# --- rounds ------------------------------------------------------------------
+
+class Harness:
+    def __init__(self, args):
+        self.seed, self.rate = args.seed, args.rate
+        self.verbose = args.v
+        self.top = tempfile.mkdtemp(prefix="postern-h3.", dir=args.dir)
+        tempfile.tempdir = self.top
+        self.rng = random.Random(args.seed)
+        self.names = relaynet.NameServer({
+            "away.test": f"@ IN MX 5 mx\nmx IN A {SINK_HOST}"})
+        self.port = relaynet.free_port(host=SINK_HOST)
+        self.sink = self.suite = None
+        self.failures = 0
+
+    def fail(self, text):
+        self.failures += 1
+        print(f"h3: FAILED: {text}", flush=True)
+
+    def close(self):
+        if self.suite is not None:
+            self.end_suite()
+        if self.sink is not None:
+            self.sink.end()
+        self.names.end()
+        shutil.rmtree(self.top, ignore_errors=True)
+
+    def begin_suite(self):
+        self.suite = Suite(self.top, self.port, self.names.port)
+        os.chmod(self.top, 0o755)
+        os.chmod(os.path.dirname(self.suite.inst.dir), 0o755)
+        self.suite.start()
+
+    def end_suite(self):
+        self.suite.inst.stop()
+        problems = self.suite.inst.verdict()
+        living = self.suite.living()
+        if living:
+            self.fail(f"still there after the stop: {living}")
+        for p in problems:
+            self.fail(p)
+        shutil.rmtree(os.path.dirname(self.suite.inst.dir),
+                      ignore_errors=True)
+        self.suite = None
+
+    def make_load(self, ledger, number):
+        load = Load(self.suite, ledger, self.seed, number)
+        for i in range(3):
+            load.add(Smtp, f"smtp{i}")
+        load.add(Submission, "submission")
+        load.add(Lmtp, "lmtp")
+        load.add(Command, "command")
+        load.add(Imap, "imap")
+        load.add(Pop, "pop")
+        return load
+
+    def queue_text(self):
+        return self.suite.inst.command("mailq").stdout
+
+    def drain(self):
+        """The queue is empty, and maildrop/; what it says otherwise."""
+        inst = self.suite.inst
+        self.sink.kind = True
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            self.suite.age_lock()
+            text = self.queue_text()
+            dropped = os.listdir(os.path.join(inst.dir, "spool/maildrop"))
+            if "queue is empty" in text and not dropped:
+                return ""
+            if time.monotonic() > deadline:
+                return f"{text}\nmaildrop: {dropped}"
+            inst.command("postqueue", "-f")
+            time.sleep(0.2)
+
+    def clean(self, sink):
+        """For the next round: mailboxes and the sink's files go."""
+        shutil.rmtree(sink, ignore_errors=True)
+        for user in USERS:
+            shutil.rmtree(self.suite.inst.maildir(user), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.suite.pile)
+        open(self.suite.inst.log_path, "w", encoding="ascii").close()
+
+    def judge(self, ledger, sink):
+        inst = self.suite.inst
+        return oracle(ledger.path, spool=os.path.join(inst.dir, "spool"),
+                      mail=self.suite.box, sink=sink, log=inst.log_path,
+                      window=WINDOW)
+
+    def round(self, number, seconds):
+        """One ledger: load and kills, then dry, stopped, judged."""
+        sink = os.path.join(self.top, f"sink{number}")
+        ledger = Ledger(os.path.join(self.top, f"ledger{number}"))
+        ledger.alias(ALIAS, f"{FORWARD_USER}@{DOMAIN}")
+        if self.sink is not None:
+            self.sink.end()
+        self.sink = Sink(SINK_HOST, self.port, sink, self.rng)
+        before = sum(self.suite.kills.values())
+        load = self.make_load(ledger, number)
+        killer = Killer(self.suite, ledger, random.Random(
+            f"{self.seed}/{number}/killer"), self.rate)
+        load.start()
+        killer.start()
+        load.over.wait(seconds)
+        killer.over.set()
+        killer.join(2 * START_SECONDS)
+        load.end()
+        if killer.failure is not None:
+            self.fail(f"{killer.failure}")
+        for p in load.problems:
+            self.fail(p)
+        if not self.suite.living():
+            self.suite.start()
+        left = self.drain()
+        if left:
+            self.fail("not drained: " + left)
+        p = self.suite.inst.stop()
+        if p.returncode != 0:
+            self.fail("it does not stop: " + p.stderr)
+        verdict = self.judge(ledger, sink)
+        kills = sum(self.suite.kills.values()) - before
+        if not verdict.ok:
+            self.fail(verdict.text)
+            self.keep(number)
+        print(f"h3: round {number}: {kills} kills, "
+              f"{len(self.sink.got)} relayed; "
+              f"{verdict.last()}, {verdict.extra} extra copies", flush=True)
+        if self.verbose:
+            print(f"h3: {dict(load.counts)}")
+        ledger.close()
+        if verdict.ok:
+            os.unlink(ledger.path)
+        return verdict, load.counts
+
+    def keep(self, number):
+        """The evidence of a failure, when a place for it was given."""
+        place = os.environ.get("POSTERN_KEEP")
+        if place:
+            shutil.copytree(self.top, os.path.join(place, f"h3-{number}-"
+                            f"{self.seed}"), symlinks=True,
+                            ignore=lambda d, names: [
+                                n for n in names if not os.path.isdir(
+                                    os.path.join(d, n)) and not
+                                os.path.isfile(os.path.join(d, n))])
+
+    def control(self):
+        """The losing `deliver` instead of the real one: it has to be caught,
+        and without kills there must be nothing to catch."""
+        real = conftest.BIN
+        early = tempfile.mkdtemp(prefix="h3-early.", dir=conftest.BUILD)
+        try:
+            for name in os.listdir(real):
+                os.link(os.path.join(real, name), os.path.join(early, name),
+                        follow_symlinks=False)
+            os.unlink(os.path.join(early, "deliver"))
+            os.link(os.path.join(real, "crash-early-deliver"),
+                    os.path.join(early, "deliver"))
+            conftest.BIN = early
+            self.begin_suite()
+            still = self.control_run(0, False)
+            killed = self.control_run(1, True)
+            self.end_suite()
+        finally:
+            conftest.BIN = real
+            shutil.rmtree(early)
+        if still.lost or still.damaged or not still.acked:
+            self.fail("the control has lost something by itself:\n" +
+                      still.text)
+        print("h3: delivery answered before it is committed: "
+              f"{'caught' if killed.lost else 'NOT CAUGHT'} "
+              f"({killed.lost} of {killed.acked} lost, "
+              f"{self.control_kills} kills of deliver)", flush=True)
+        if not killed.lost:
+            self.fail("BLIND: a losing program passed")
+
+    def control_run(self, number, kills):
+        """Until 30 messages were delivered; or, with kills, until something
+        that was acknowledged is nowhere, at most CONTROL_SECONDS."""
+        sink = os.path.join(self.top, f"control{number}")
+        ledger = Ledger(os.path.join(self.top, f"control-ledger{number}"))
+        ledger.alias(ALIAS, f"{FORWARD_USER}@{DOMAIN}")
+        if self.sink is not None:
+            self.sink.end()
+        self.sink = Sink(SINK_HOST, self.port, sink, self.rng)
+        load = Load(self.suite, ledger, self.seed, f"c{number}")
+        for i in range(3):
+            load.add(Smtp, f"smtp{i}")
+        killer = Killer(self.suite, ledger, random.Random(self.seed), 4,
+                        "deliver")
+        load.start()
+        if kills:
+            killer.start()
+        deadline = time.monotonic() + CONTROL_SECONDS
+        while time.monotonic() < deadline and not load.over.wait(0.1):
+            if load.counts["acked"] >= (200 if kills else 30) and (
+                    not kills or self.suite.kills["deliver"] >= 10):
+                break
+        killer.over.set()
+        if kills:
+            killer.join(START_SECONDS)
+        load.end()
+        self.control_kills = self.suite.kills["deliver"]
+        left = self.drain()
+        if left:
+            self.fail("the control is not drained: " + left)
+        # it commits 50 ms after it said so
+        time.sleep(0.2)
+        assert self.suite.inst.stop().returncode == 0
+        verdict = self.judge(ledger, sink)
+        ledger.close()
+        self.clean(sink)
+        if not kills:
+            self.suite.start()
+        return verdict
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--rate", type=float, default=8)
+    parser.add_argument("--round", type=float, default=240)
+    parser.add_argument("--dir")
+    parser.add_argument("--no-control", action="store_true")
+    parser.add_argument("-v", action="store_true")
+    args = parser.parse_args()
+    if not os.path.exists("/usr/sbin/nsd"):
+        print("h3: needs nsd")
+        return 77
+    h = Harness(args)
+    totals, kills, starts = collections.Counter(), collections.Counter(), 0
+    begun = time.monotonic()
+    try:
+        if not args.no_control:
+            h.control()
+        h.begin_suite()
+        begun = time.monotonic()
+        number = 0
+        while time.monotonic() - begun < args.seconds and h.failures == 0:
+            left = args.seconds - (time.monotonic() - begun)
+            if number > 0:
+                h.suite.start()
+            verdict, _ = h.round(number, min(left, args.round))
+            for name in ("acked", "lost", "damaged", "duplicated", "residue",
+                         "died", "extra"):
+                totals[name] += getattr(verdict, name)
+            if h.failures == 0:
+                h.clean(os.path.join(h.top, f"sink{number}"))
+            number += 1
+        kills, starts = h.suite.kills, h.suite.starts
+    finally:
+        h.close()
+    print("h3: kills: " + ", ".join(f"{n} {c}" for n, c in
+                                     sorted(kills.items())))
+    print(f"h3: {sum(kills.values())} kills, {starts} starts, "
+          f"{totals['acked']} acknowledged, {totals['lost']} lost, "
+          f"{totals['damaged']} damaged, {totals['duplicated']} duplicated, "
+          f"{totals['extra']} copies more within the window, "
+          f"{totals['residue']} residue, {totals['died']} died, "
+          f"{time.monotonic() - begun:.0f} s, seed {args.seed}")
+    return 1 if h.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
