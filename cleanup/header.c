@@ -56,11 +56,16 @@ struct name {
 	size_t flag; /* offset of a bool in struct header_facts */
 };
 
-static bool is_dropped(struct str name)
+static bool is_dropped(struct str name, const struct header_rules *rules)
 {
 	static const char *const names[] = { "Bcc", "Resent-Bcc",
-		"Return-Path", "Content-Length" };
+		"Content-Length" };
 
+	/* RFC 5321 4.4: who delivers at last writes it, nobody before. */
+	if (str_eq_nocase_c(name, "Return-Path"))
+		return true;
+	if (!rules->drop)
+		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (str_eq_nocase_c(name, names[i]))
 			return true;
@@ -215,7 +220,7 @@ int header_examine(struct str fields, const struct header_rules *rules,
 	mail_fields_init(&walk, fields);
 	while (mail_fields_next(&walk, &f)) {
 		note_field(&f, facts);
-		facts->has_dropped |= is_dropped(f.name);
+		facts->has_dropped |= is_dropped(f.name, rules);
 		facts->has_long |= f.raw.n > rules->field_max;
 		facts->has_short |= short_addresses(&f, rules, arena, &list) !=
 		    NULL;
@@ -255,7 +260,7 @@ static int write_field(const struct mail_field *f,
 	size_t max = rules->field_max;
 	struct mail_address_list list;
 
-	if ((rules->drop && is_dropped(f->name)) ||
+	if (is_dropped(f->name, rules) ||
 	    is_forged(f, rules->authserv_id))
 		return 0;
 	if (f->raw.n > max)

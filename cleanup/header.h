@@ -32,7 +32,7 @@ struct header_facts {
 	bool has_date, has_message_id, has_from;
 	bool is_resent; /* any Resent- field: those are what counts */
 	bool has_resent_date, has_resent_message_id, has_resent_from;
-	bool has_dropped;     /* Bcc:, Return-Path:, ... */
+	bool has_dropped;	      /* one that the rules leave out */
 	bool has_short; /* addresses that lack (part of) a domain */
 	bool has_forged;      /* Authentication-Results: in our own name */
 	bool has_long;	      /* a field over header_size_limit */
@@ -42,8 +42,8 @@ struct header_facts {
 /* fields: the section without "From " line and empty line. */
 /* What is done to a header on its way. */
 struct header_rules {
-	bool drop;	  /* leave out Bcc:, Resent-Bcc:, Return-Path:,
-			   * Content-Length: */
+	bool drop;	  /* leave out Bcc:, Resent-Bcc:, Content-Length:
+			   * (Return-Path: always is) */
 	size_t field_max; /* octets; longer fields are cut */
 	/* Submitted mail: the domain of addresses without one; empty: they
 	 * stay. And what is put behind a domain without a dot. */

@@ -309,13 +309,12 @@ static void append_fields(struct message *m, struct str fields,
     const struct header_facts *facts)
 {
 	struct header_rules rules = rules_of(m);
-	bool drop = rules.drop && facts->has_dropped;
 	struct buf out;
 
 	if (facts->has_long)
 		log_warn("%s: header field is longer than %zu octets, cut",
 		    m->file.text, rules.field_max);
-	if (!drop && !facts->has_long && !facts->has_forged &&
+	if (!facts->has_dropped && !facts->has_long && !facts->has_forged &&
 	    !facts->has_short) {
 		/* as it came, without a copy */
 		append(m, fields);

@@ -76,7 +76,7 @@ static void the_end_of_the_header_is_found(void **state)
 
 static void fields_are_counted_and_noticed(void **state)
 {
-	struct header_rules rules = { .field_max = 16,
+	struct header_rules rules = { .drop = true, .field_max = 16,
 		.authserv_id = STR("mx.test") };
 	struct header_facts f;
 
@@ -108,6 +108,13 @@ static void submitted_mail_loses_bcc_and_long_fields_are_cut(void **state)
 	    "Authentication-Results:\r\n mx.test; dkim=pass\r\n"), &rules,
 	    &out), 0);
 	assert_string_equal(buf_cstr(&out), "A: 1\r\nB: 2\r\n\tfold\r\n");
+	buf_reset(&out);
+	/* what only passes keeps its Bcc: */
+	buf_reset(&out);
+	rules = (struct header_rules){ .field_max = 99 };
+	assert_int_equal(header_write(STR("Bcc: a\r\nReturn-Path: <x>\r\n"
+	    "A: 1\r\n"), &rules, &out), 0);
+	assert_string_equal(buf_cstr(&out), "Bcc: a\r\nA: 1\r\n");
 	buf_reset(&out);
 	rules = (struct header_rules){ .field_max = 9 };
 	assert_int_equal(header_write(STR("Cut: 0123456789\r\n"), &rules,
