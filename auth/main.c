@@ -111,11 +111,15 @@ static enum auth_status check(const struct verify_request *q, struct user *u)
 static void verify(const struct verify_request *q, struct verify_reply *reply,
     struct user *u)
 {
-	/* A good login behind us is cheap; failures stand in limits. */
-	struct limits_reply before = q->again ? (struct limits_reply){ 0 } :
-	    tell(LIMITS_LOGIN_ASK, q, "");
+	struct limits_reply before = { 0 };
 	const char *why;
 
+	/* A good login behind us is cheap; failures stand in limits. */
+	if (!q->again) {
+		/* for the name that limits knows him by */
+		(void)users_find_login(self.users, q->user, u);
+		before = tell(LIMITS_LOGIN_ASK, q, u->name);
+	}
 	wait_us(before.delay_us);
 	reply->status = check(q, u);
 	reply->user = str_of(u->name);

@@ -5,13 +5,10 @@
 #include "base/map.h"
 #include "limits/counts.h"
 
-/* Failures are forgotten after this long without another. */
-#define FAILURE_MEMORY (600 * CLOCK_SECOND)
-/* From so many failures of an address on its next logins wait beforehand. */
-#define PATIENCE 10
 #define KEY_MAX 640
 
-/* One service's client, or one address's or user's failed logins. */
+/* One service's client, one network's or user's failed logins, or a good
+ * one. */
 struct entry {
 	TAILQ_ENTRY(entry) link;	/* used longest ago first */
 	struct table *table;
@@ -254,7 +251,7 @@ static struct entry *failures_of(struct counts *c, const char *kind,
 	if (name.n == 0)
 		return NULL;
 	e = touch(&c->failures, make_key(&k, str_of(kind), name), make);
-	if (e != NULL && now - e->since >= FAILURE_MEMORY)
+	if (e != NULL && now - e->since >= c->options.memory_us)
 		e->failures = 0;
 	return e;
 }
@@ -269,29 +266,49 @@ static int64_t doubled(const struct counts *c, uint64_t times)
 	    c->options.delay_max_us;
 }
 
-uint64_t counts_login_ask(struct counts *c, struct str addr, struct str user,
-    int64_t now, int64_t *delay_us_r)
+/* That this user logged in from this address. */
+static struct entry *good_of(struct counts *c, struct str addr,
+    struct str user, bool make)
 {
-	struct entry *a = failures_of(c, "addr", addr, now, false);
+	struct key k;
+
+	if (addr.n == 0 || user.n == 0)
+		return NULL;
+	return touch(&c->failures, make_key(&k, addr, user), make);
+}
+
+static bool is_known(struct counts *c, struct str addr, struct str user,
+    int64_t now)
+{
+	struct entry *e = good_of(c, addr, user, false);
+
+	return e != NULL && now - e->since < c->options.memory_us;
+}
+
+uint64_t counts_login_ask(struct counts *c, const struct counts_origin *from,
+    struct str user, int64_t now, int64_t *delay_us_r)
+{
+	struct entry *a = failures_of(c, "net", from->net, now, false);
 	struct entry *u = failures_of(c, "user", user, now, false);
 	uint64_t n = a != NULL ? a->failures : 0;
+	uint64_t patience = c->options.patience;
 
-	/* By address only: nobody may slow a user's logins down from
-	 * elsewhere. */
-	*delay_us_r = n >= PATIENCE && c->options.delay_us > 0 ?
-	    doubled(c, (n - PATIENCE) / PATIENCE) : 0;
+	*delay_us_r = 0;
+	if (n >= patience && c->options.delay_us > 0 &&
+	    !is_known(c, from->addr, user, now))
+		*delay_us_r = doubled(c, (n - patience) / patience);
 	return n + (u != NULL ? u->failures : 0);
 }
 
-int64_t counts_login_failed(struct counts *c, struct str addr,
-    struct str user, int64_t now)
+int64_t counts_login_failed(struct counts *c,
+    const struct counts_origin *from, struct str user, int64_t now)
 {
-	struct entry *all[2] = { failures_of(c, "addr", addr, now, true),
+	struct entry *all[2] = { failures_of(c, "net", from->net, now, true),
 		failures_of(c, "user", user, now, true) };
 	uint64_t most = 1;
 
 	/* The second may have pushed the first out of a full table. */
-	all[0] = failures_of(c, "addr", addr, now, false);
+	all[0] = failures_of(c, "net", from->net, now, false);
 	for (int i = 0; i < 2; i++) {
 		if (all[i] == NULL)
 			continue;
@@ -302,14 +319,16 @@ int64_t counts_login_failed(struct counts *c, struct str addr,
 	return c->options.delay_us > 0 ? doubled(c, most - 1) : 0;
 }
 
-void counts_login_good(struct counts *c, struct str addr, struct str user,
-    int64_t now)
+void counts_login_good(struct counts *c, const struct counts_origin *from,
+    struct str user, int64_t now)
 {
-	struct entry *u = failures_of(c, "user", user, now, false), *a;
+	struct entry *u = failures_of(c, "user", user, now, false), *a, *g;
 
 	if (u != NULL)
 		forget(u);
-	a = failures_of(c, "addr", addr, now, false);
+	a = failures_of(c, "net", from->net, now, false);
 	if (a != NULL && (a->failures /= 2) == 0)
 		forget(a);
+	if ((g = good_of(c, from->addr, user, true)) != NULL)
+		g->since = now;
 }

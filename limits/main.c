@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "limits/counts.h"
 #include "msgs/limits.h"
+#include "net/addr.h"
 #include "service/service.h"
 
 /* A client that does not take its answer is not waited for. */
@@ -39,9 +40,30 @@ static void drop(struct client *cl)
 	free(cl);
 }
 
+/* The network that a client is counted as; what is no address stays. */
+static struct str network_of(struct str addr, int64_t bits4, int64_t bits6,
+    char out[NET_ADDR_TEXT])
+{
+	struct net_addr a;
+
+	if (net_addr_parse(addr, &a) != 0)
+		return addr;
+	return str_of(net_addr_text_network(&a, (unsigned)bits4,
+	    (unsigned)bits6, out));
+}
+
 static void judge(struct client *cl, const struct limits_request *q,
     struct limits_reply *reply)
 {
+	const struct params *p = service_params();
+	char text[2][NET_ADDR_TEXT];
+	/* Who has one IPv6 address has as many as he likes. */
+	struct str client = network_of(q->client_addr,
+	    p->smtpd_client_ipv4_prefix_length,
+	    p->smtpd_client_ipv6_prefix_length, text[0]);
+	struct counts_origin from = { q->client_addr,
+		network_of(q->client_addr, p->auth_failure_ipv4_prefix_length,
+		    p->auth_failure_ipv6_prefix_length, text[1]) };
 	static const enum counts_rate kinds[] = {
 		[LIMITS_MESSAGE] = COUNTS_MESSAGES,
 		[LIMITS_RECIPIENTS] = COUNTS_RECIPIENTS,
@@ -53,30 +75,29 @@ static void judge(struct client *cl, const struct limits_request *q,
 
 	switch ((enum limits_event)q->event) {
 	case LIMITS_CONNECT:
-		counts_connect(c, cl->holder, q->service, q->client_addr, now,
+		counts_connect(c, cl->holder, q->service, client, now,
 		    &reply->count, &reply->rate);
 		break;
 	case LIMITS_DISCONNECT:
-		counts_disconnect(c, cl->holder, q->service, q->client_addr,
-		    now);
+		counts_disconnect(c, cl->holder, q->service, client, now);
 		break;
 	case LIMITS_MESSAGE:
 	case LIMITS_RECIPIENTS:
 	case LIMITS_AUTH:
 	case LIMITS_TLS:
 		reply->rate = counts_add(c, kinds[q->event], q->service,
-		    q->client_addr, q->event == LIMITS_RECIPIENTS ?
+		    client, q->event == LIMITS_RECIPIENTS ?
 		    q->number : 1, now);
 		break;
 	case LIMITS_LOGIN_ASK:
-		reply->count = counts_login_ask(c, q->client_addr, q->user,
-		    now, &delay);
+		reply->count = counts_login_ask(c, &from, q->user, now,
+		    &delay);
 		break;
 	case LIMITS_LOGIN_FAILED:
-		delay = counts_login_failed(c, q->client_addr, q->user, now);
+		delay = counts_login_failed(c, &from, q->user, now);
 		break;
 	case LIMITS_LOGIN_GOOD:
-		counts_login_good(c, q->client_addr, q->user, now);
+		counts_login_good(c, &from, q->user, now);
 		break;
 	}
 	reply->delay_us = (uint64_t)delay;
@@ -137,6 +158,8 @@ static int ready(struct loop *loop)
 		.span_us = p->anvil_rate_time_unit * CLOCK_SECOND,
 		.delay_us = p->auth_failure_delay * CLOCK_SECOND,
 		.delay_max_us = p->auth_failure_delay_limit * CLOCK_SECOND,
+		.memory_us = p->auth_failure_memory * CLOCK_SECOND,
+		.patience = (uint64_t)p->auth_failure_soft_limit,
 	};
 
 	self.loop = loop;

@@ -104,6 +104,24 @@ const char *net_addr_text_literal(const struct net_addr *a,
 	return out;
 }
 
+const char *net_addr_text_network(const struct net_addr *a, unsigned bits4,
+    unsigned bits6, char out[NET_ADDR_TEXT])
+{
+	unsigned bits = a->family == AF_INET ? bits4 : bits6;
+	size_t size = ip_size(a->family), n;
+	struct net_addr net = *a;
+
+	if (bits >= 8 * size)
+		return net_addr_text(a, out);
+	net.ip[bits / 8] &= (uint8_t)(0xff00 >> bits % 8);
+	for (size_t i = bits / 8 + 1; i < size; i++)
+		net.ip[i] = 0;
+	net_addr_text(&net, out);
+	n = strlen(out);
+	snprintf(out + n, NET_ADDR_TEXT - n, "/%u", bits);
+	return out;
+}
+
 bool net_addr_same(const struct net_addr *a, const struct net_addr *b)
 {
 	return a->family == b->family &&

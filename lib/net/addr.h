@@ -34,6 +34,11 @@ const char *net_addr_text_literal(const struct net_addr *,
 /* Same address (the port is not compared). */
 bool net_addr_same(const struct net_addr *, const struct net_addr *);
 bool net_addr_is_loopback(const struct net_addr *);
+/* The network of `bits4` bits (IPv4) or `bits6` (IPv6) that the address is
+ * in: "192.0.2.0/24", "2001:db8::/64"; of one address, and of none, the plain
+ * text. Returns out. */
+const char *net_addr_text_network(const struct net_addr *, unsigned bits4,
+    unsigned bits6, char out[NET_ADDR_TEXT]);
 void net_addr_from_sockaddr(const struct sockaddr *, struct net_addr *addr_r);
 /* Octets written to *out. */
 socklen_t net_addr_to_sockaddr(const struct net_addr *,

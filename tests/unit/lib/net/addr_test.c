@@ -52,6 +52,34 @@ static void literals_of_mail_need_the_tag_for_ipv6(void **state)
 		    str_of(cases[i].in), &a), cases[i].want);
 }
 
+static void a_network_has_one_text_form(void **state)
+{
+	static const struct { const char *addr; unsigned bits4, bits6;
+		const char *want; } rows[] = {
+		{ "192.0.2.129", 24, 64, "192.0.2.0/24" },
+		{ "192.0.2.129", 25, 64, "192.0.2.128/25" },
+		{ "192.0.2.129", 26, 64, "192.0.2.128/26" },
+		{ "192.0.2.129", 31, 64, "192.0.2.128/31" },
+		{ "192.0.2.129", 32, 64, "192.0.2.129" },
+		{ "192.0.2.129", 0, 64, "0.0.0.0/0" },
+		{ "::ffff:192.0.2.129", 24, 64, "192.0.2.0/24" },
+		{ "2001:db8:1:2:3:4:5:6", 24, 64, "2001:db8:1:2::/64" },
+		{ "2001:db8:1:2:3:4:5:6", 24, 84, "2001:db8:1:2:3::/84" },
+		{ "2001:db8:1:2:3:4:5:6", 24, 128, "2001:db8:1:2:3:4:5:6" },
+		{ "2001:db8:1:2:3:4:5:6", 24, 1, "::/1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct net_addr a;
+		char out[NET_ADDR_TEXT];
+
+		assert_int_equal(net_addr_parse(str_of(rows[i].addr), &a), 0);
+		assert_string_equal(net_addr_text_network(&a, rows[i].bits4,
+		    rows[i].bits6, out), rows[i].want);
+	}
+}
+
 static void lists_match_as_in_mynetworks(void **state)
 {
 	static const struct { const char *list, *addr; bool want; } cases[] = {
@@ -176,6 +204,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_have_one_text_form),
+		cmocka_unit_test(a_network_has_one_text_form),
 		cmocka_unit_test(literals_of_mail_need_the_tag_for_ipv6),
 		cmocka_unit_test(lists_match_as_in_mynetworks),
 		cmocka_unit_test(bad_lists_name_the_element),
