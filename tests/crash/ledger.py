@@ -24,7 +24,7 @@ BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 class Ledger:
     """Each line is one write(2) to a file opened for appending: threads and
     processes may share it, and the writer's death costs no line. What is
-    written before an event (sent, taking, copying, killed) must return before
+    written before an event (sent, taking, copying, killed, ended) must return before
     the event begins."""
 
     def __init__(self, path):
@@ -67,6 +67,9 @@ class Ledger:
 
     def killed(self, program, pid):
         self.line("killed", program, pid)
+
+    def ended(self, program, pid):
+        self.line("ended", program, pid)
 
     def powercut(self):
         self.line("powercut")

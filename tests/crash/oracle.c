@@ -20,6 +20,8 @@
  *	copied TOKEN RCPT	and was told that this is done
  *	alias RCPT MAILBOX	mail for RCPT lies in that mailbox (user@domain)
  *	killed PROGRAM PID	we kill that process (written before)
+ *	ended PROGRAM PID	the same, of one whose end cannot double a
+ *				message
  *	powercut | fault WHAT	we do that
  *	mark N			a moment; with --acked-until N the power went
  *				there: nothing behind it is a promise, and what

@@ -189,7 +189,7 @@ static void on_killed(struct line *l)
 	o->killed = oracle_grow(o->killed, o->killed_count,
 	    sizeof(*o->killed));
 	o->killed[o->killed_count++].pid = (long)pid;
-	if (l->late)
+	if (l->late || str_eq_c(l->words[0], "ended"))
 		return;
 	o->deaths++;
 	o->died = true;
@@ -223,6 +223,7 @@ static const struct verb {
 	{ "copied", 3, 3, on_copied },
 	{ "alias", 3, 3, on_alias },
 	{ "killed", 3, 3, on_killed },
+	{ "ended", 3, 3, on_killed },
 	{ "powercut", 1, WORDS_MAX, on_powercut },
 	{ "fault", 1, WORDS_MAX, on_fault },
 };

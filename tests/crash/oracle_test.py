@@ -163,6 +163,11 @@ def twice_and_a_kill(t):
     t.store(message("A-1", 2000), ".Work/cur/9:2,")
 
 
+def twice_and_an_end(t):
+    twice(t)
+    t.ledger.ended("auth", 77)
+
+
 def twice_and_an_earlier_kill(t):
     t.ledger.killed("local", 77)
     twice(t)
@@ -290,7 +295,8 @@ ROWS = [
     (damaged_empty, "01000"), (damaged_size, "01000"),
     (damaged_sink, "11000"), (damaged_line_end, "11000"),
     (twice, "00100"), (twice_and_a_kill, "00000"),
-    (twice_and_an_earlier_kill, "00100"), (thrice_and_a_kill, "00100"),
+    (twice_and_an_end, "00100"), (twice_and_an_earlier_kill, "00100"),
+    (thrice_and_a_kill, "00100"),
     (copied, "00000"), (taken, "00000"), (taken_and_back, "00100"),
     (taking, "00000"), (refused_yet_there, "00100"),
     (not_a_recipient, "00100"), (an_alias, "00000"),
