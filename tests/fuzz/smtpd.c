@@ -53,6 +53,7 @@ static const char *const configurations[][16] = {
 };
 #define NCONFIGURATIONS (sizeof(configurations) / sizeof(configurations[0]))
 
+static struct arena *arena;
 static struct params params[NCONFIGURATIONS];
 static struct smtpd daemons[NCONFIGURATIONS];
 
@@ -426,7 +427,7 @@ static bool take_line(struct model *m, struct str *line_r)
 }
 
 /* RFC 3030: false when the session is over. */
-static bool do_bdat(struct model *m, struct str arg, bool had_data)
+static bool do_bdat(struct model *m, struct str arg)
 {
 	struct str size, last = STR_NONE, extra;
 	uint64_t n = 0;
@@ -446,10 +447,11 @@ static bool do_bdat(struct model *m, struct str arg, bool had_data)
 		forget(m);
 		return true;
 	}
-	if (n > m->in.n || !had_data) {
+	if (n > m->in.n) {
 		/* too large, or more than comes: the end in any case */
 		while (next_reply(&m->replies, true))
 			fuzz_check(m->replies.code != 250, "250 for half");
+		m->in = STR_NONE;
 		return false;
 	}
 	m->in = str_from(m->in, (size_t)n);
@@ -490,7 +492,7 @@ static bool do_command(struct model *m, struct str line)
 			next_reply(r, true);
 			return save.code == 530;
 		}
-		return do_bdat(m, str_trim(rest), true);
+		return do_bdat(m, str_trim(rest));
 	}
 	if (!next_reply(r, true))
 		return false;
@@ -507,6 +509,7 @@ static bool do_command(struct model *m, struct str line)
 			while (next_reply(r, true))
 				fuzz_check(r->code / 100 >= 4, "half a "
 				    "message was taken");
+			m->in = STR_NONE;
 			return false;
 		}
 		if (r->rest.n > 0 && str_starts(r->rest, STR("521 ")))
@@ -585,11 +588,10 @@ static void judge(struct str input, struct str output, bool lmtp)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct arena *arena = arena_new(16 << 20);
-
 	(void)argc;
 	(void)argv;
 	fuzz_mute_log();
+	arena = arena_new(16 << 20);
 	for (size_t i = 0; i < NCONFIGURATIONS; i++) {
 		struct str values[24];
 		const char *why, *service = "smtp";

@@ -1,0 +1,1 @@
+fuzz_queue_file_LIBS := queue base

@@ -1,0 +1,1 @@
+fuzz_uidlist_LIBS := store mail base
