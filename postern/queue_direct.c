@@ -77,8 +77,8 @@ struct queue_direct *queue_direct_open(int dir, const char **why_r)
 		free(q);
 		return NULL;
 	}
-	if (read_done(q) < 0) {
-		*why_r = "what is done cannot be read";
+	if (queue_spool_settle(&q->spool) < 0 || read_done(q) < 0) {
+		*why_r = "the queue cannot be read";
 		queue_direct_close(&q);
 	}
 	return q;

@@ -564,6 +564,7 @@ static void start_run(struct disk_work *dw)
 	struct load *l = (struct load *)dw;
 	struct qmgr *q = l->qmgr;
 	int dir = service_dir("spool");
+	ssize_t doubles;
 
 	/* What we were given may only name the directory. */
 	dir = dir < 0 ? -1 : sys_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
@@ -571,6 +572,11 @@ static void start_run(struct disk_work *dw)
 	if (dir < 0 || queue_spool_open(&q->spool, dir, true, true,
 	    &l->failed) < 0)
 		goto fail;
+	l->failed = "cannot read the spool";
+	if ((doubles = queue_spool_settle(&q->spool)) < 0)
+		goto fail;
+	if (doubles > 0)
+		log_info("%zd messages had two names", doubles);
 	l->failed = "cannot open the log of results";
 	q->done = queue_done_open(q->spool.dir, DONE_AREA);
 	if (q->done == NULL)

@@ -27,7 +27,8 @@
  *	  |		A crash between: the sender is told twice.
  *	CLOSING		conclude(): the log has all; the file is renamed to
  *	  |		deferred/<due>/, hold/ or corrupt/ (a crash: it is at
- *	  |		one of the two names, and its log tells the rest) or
+ *	  |		one of the two names, or at both until the next start,
+ *	  |		and its log tells the rest) or
  *	  |		unlinked (a crash: it may come back; its log says
  *	  |		that nothing is left).
  *	(gone from memory)

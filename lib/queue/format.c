@@ -20,7 +20,8 @@
  *	  |  queue_log_append(): records at the tail, then a sync. Crash: a
  *	  |  record is there or not; a half one fails its sum and ends the
  *	  |  log. Header, envelope and content are never written again.
- *	  |  queue_spool_move(): rename. Crash: one of the two names.
+ *	  |  queue_spool_move(): rename. Crash: one of the two names, or
+ *	  |  both of them (queue_spool_settle()).
  *	WHOLE in deferred/, hold/ or corrupt/
  *	  +->	OVER in incoming/: queue_spool_retire() makes the header
  *	  |	blank when every recipient's end is durable in `done`, which

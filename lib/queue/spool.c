@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -296,6 +297,15 @@ int queue_spool_open_file(const struct queue_spool *s,
 	sys_close(fd);
 	errno = EBADMSG;
 	return -1;
+}
+
+int queue_spool_stat(const struct queue_spool *s,
+    const struct queue_name *name, struct stat *st)
+{
+	char path[PATH_SIZE];
+
+	file_path(name, path);
+	return fstatat(s->place[name->place], path, st, AT_SYMLINK_NOFOLLOW);
 }
 
 int queue_spool_release(const struct queue_spool *s,

@@ -11,6 +11,7 @@
  */
 #ifndef QUEUE_SPOOL_H
 #define QUEUE_SPOOL_H
+#include <sys/stat.h>
 #include "queue/id.h"
 #include "queue/read.h"
 
@@ -78,6 +79,9 @@ bool queue_spool_can_recycle(const struct queue_spool *);
  * -1: ENOENT, or EBADMSG for what is no queue file. */
 int queue_spool_open_file(const struct queue_spool *,
     const struct queue_name *, bool writing);
+/* lstat(2) of the name. */
+int queue_spool_stat(const struct queue_spool *, const struct queue_name *,
+    struct stat *);
 /* Verb 4, release: unlinks; durable with the next sync of the place. */
 int queue_spool_release(const struct queue_spool *,
     const struct queue_name *);
@@ -90,6 +94,14 @@ int queue_spool_move(const struct queue_spool *, struct queue_name *name,
     enum queue_place to, int64_t due);
 /* Syncs the directory that holds `name`. */
 int queue_spool_sync(const struct queue_spool *, const struct queue_name *);
+/*
+ * For a start, before any file is opened (the lock is held). A power cut can
+ * bring back the old name of a file beside its new one: btrfs keeps a rename
+ * between directories whole only when both were synced. Of two names of one
+ * message, which are one file, one is unlinked: corrupt/ and hold/ stay, then
+ * the sooner due. How many were unlinked, or -1.
+ */
+ssize_t queue_spool_settle(const struct queue_spool *);
 /* Removes deferred/<due>/ when it is empty. */
 void queue_spool_drop_due(const struct queue_spool *, int64_t due);
 /* The start of the bucket for `due`: the first multiple of bucket seconds

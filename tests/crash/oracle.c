@@ -146,6 +146,9 @@ static void judge_wanted(struct oracle *o, const struct proof *p,
 
 	if (refused)
 		most -= (int)p->refused;
+	/* A notice is a message of its own, on a way of its own. */
+	if (w->notices > 1)
+		most += (int)allowance(o, p);
 	if (w->acked) {
 		o->acked++;
 		if (there >= least)

@@ -70,6 +70,8 @@ struct queue {
 	struct queue_spool spool;
 	struct result *results;	/* of `done` */
 	size_t result_count;
+	ino_t *doubles;		/* files with two names, seen at one */
+	size_t double_count;
 };
 
 static void add_result(uint64_t id, uint32_t recipient,
@@ -222,6 +224,28 @@ static void judge_queue_file(struct queue *q, const struct queue_name *name,
 	arena_free(&arena);
 }
 
+/*
+ * A message that has two names since a power cut: queue_spool_settle() would
+ * take one away. Open at the one, true at the other, else neither.
+ */
+static bool open_double(struct queue *q, const struct queue_name *name,
+    const char *path, int *fd_r)
+{
+	struct stat st;
+
+	if (queue_spool_stat(&q->spool, name, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || st.st_nlink != 2)
+		return false;
+	for (size_t i = 0; i < q->double_count; i++)
+		if (q->doubles[i] == st.st_ino)
+			return true;
+	q->doubles = oracle_grow(q->doubles, q->double_count,
+	    sizeof(*q->doubles));
+	q->doubles[q->double_count++] = st.st_ino;
+	*fd_r = open(path, O_RDONLY | O_NOFOLLOW);
+	return false;
+}
+
 static int see_queue_file(const struct queue_name *name, const char *file,
     void *ctx)
 {
@@ -230,8 +254,11 @@ static int see_queue_file(const struct queue_name *name, const char *file,
 	int fd = -1;
 
 	place_path(path, q, name, file);
-	if (name->id == 0 ||
-	    (fd = queue_spool_open_file(&q->spool, name, false)) < 0) {
+	if (name->id != 0 &&
+	    (fd = queue_spool_open_file(&q->spool, name, false)) < 0 &&
+	    open_double(q, name, path, &fd))
+		return 0;
+	if (fd < 0) {
 		oracle_say(&q->oracle->residue, "RESIDUE", "%s: %s", path,
 		    name->id == 0 ? "its name is no queue id"
 		    : "it is no queue file");
@@ -360,6 +387,7 @@ void places_queue(struct oracle *o, const char *spool)
 			oracle_stop("%s: cannot be read", path);
 	}
 	free(q.results);
+	free(q.doubles);
 	queue_spool_close(&q.spool);
 	close(dir);
 }
@@ -384,6 +412,21 @@ static void check_size(struct oracle *o, const char *path, const char *name,
 		    size);
 }
 
+/* Half a rename from new/ to cur/: the store shows one message. */
+static bool is_in_new_too(const char *dir, const char *name,
+    const char *path)
+{
+	char other[PATH_SIZE];
+	struct stat a, b;
+
+	if (snprintf(other, PATH_SIZE, "%s/../new/%.*s", dir,
+	    (int)strcspn(name, ":"), name) >= PATH_SIZE)
+		oracle_stop("%s: a path that is too long", dir);
+	return str_ends(str_of(dir), STR("/cur")) &&
+	    lstat(path, &a) == 0 && a.st_nlink > 1 &&
+	    lstat(other, &b) == 0 && a.st_ino == b.st_ino;
+}
+
 static void see_messages(const struct mailbox *m, const char *dir)
 {
 	struct str rcpt = str_of(m->address);
@@ -397,7 +440,10 @@ static void see_messages(const struct mailbox *m, const char *dir)
 
 		if (e->d_name[0] == '.')
 			continue;
-		file = read_file(join(path, dir, e->d_name));
+		join(path, dir, e->d_name);
+		if (is_in_new_too(dir, e->d_name, path))
+			continue;
+		file = read_file(path);
 		check_size(m->oracle, path, e->d_name, file.n);
 		content_judge(m->oracle, file, &in);
 		release(file);

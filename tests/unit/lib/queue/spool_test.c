@@ -190,6 +190,68 @@ static void what_is_no_plain_file_is_left_alone(void **state)
 	end(&p);
 }
 
+/* As btrfs leaves them when the power goes after a rename. */
+static void of_two_names_of_a_message_one_goes(void **state)
+{
+	static const struct row {
+		struct queue_name stays, goes;
+	} rows[] = {
+		{ { 0, QUEUE_DEFERRED, 640 }, { 0, QUEUE_INCOMING, 0 } },
+		{ { 0, QUEUE_DEFERRED, 0 }, { 0, QUEUE_DEFERRED, 640 } },
+		{ { 0, QUEUE_DEFERRED, 640 }, { 0, QUEUE_DEFERRED, 704 } },
+		{ { 0, QUEUE_HOLD, 0 }, { 0, QUEUE_DEFERRED, 0 } },
+		{ { 0, QUEUE_CORRUPT, 0 }, { 0, QUEUE_HOLD, 0 } },
+	};
+	struct place p = begin();
+
+	(void)state;
+	assert_int_equal(queue_spool_settle(&p.spool), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct queue_name at = { .place = QUEUE_INCOMING };
+		struct queue_name stays = rows[i].stays, goes = rows[i].goes;
+		int in = p.spool.place[QUEUE_INCOMING], fd;
+		char text[QUEUE_ID_SIZE];
+		struct stat st;
+
+		assert_int_equal(queue_spool_stock(&p.spool, 1, NULL, 0,
+		    &at.id, &fd), 0);
+		close(fd);
+		stays.id = goes.id = at.id;
+		queue_id_text(at.id, text);
+		assert_int_equal(linkat(in, text, p.dir, "other", 0), 0);
+		assert_int_equal(queue_spool_move(&p.spool, &at, stays.place,
+		    stays.due), 0);
+		/* back in incoming/, and on to where it is to go */
+		assert_int_equal(renameat(p.dir, "other", in, text), 0);
+		at.place = QUEUE_INCOMING;
+		if (goes.place != QUEUE_INCOMING)
+			assert_int_equal(queue_spool_move(&p.spool, &at,
+			    goes.place, goes.due), 0);
+		assert_int_equal(queue_spool_settle(&p.spool), 1);
+		assert_int_equal(queue_spool_settle(&p.spool), 0);
+		assert_int_equal(queue_spool_stat(&p.spool, &goes, &st), -1);
+		fd = queue_spool_open_file(&p.spool, &stays, true);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	end(&p);
+}
+
+/* Two files, or two messages: nobody's business. */
+static void other_links_are_left_alone(void **state)
+{
+	struct place p = begin();
+	int in = p.spool.place[QUEUE_INCOMING];
+	int hold = p.spool.place[QUEUE_HOLD];
+
+	(void)state;
+	close(openat(in, "A1", O_CREAT | O_RDWR, 0600));
+	close(openat(hold, "A1", O_CREAT | O_RDWR, 0600));
+	assert_int_equal(linkat(in, "A1", in, "A2", 0), 0);
+	assert_int_equal(queue_spool_settle(&p.spool), 0);
+	end(&p);
+}
+
 static void ids_are_read_as_they_are_written(void **state)
 {
 	static const struct { const char *text; int ok; } rows[] = {
@@ -320,6 +382,8 @@ int main(void)
 		cmocka_unit_test(a_file_that_somebody_holds_is_seen),
 		cmocka_unit_test(a_queue_run_reads_only_what_is_due),
 		cmocka_unit_test(what_is_no_plain_file_is_left_alone),
+		cmocka_unit_test(of_two_names_of_a_message_one_goes),
+		cmocka_unit_test(other_links_are_left_alone),
 		cmocka_unit_test(ids_are_read_as_they_are_written),
 		cmocka_unit_test(the_done_log_keeps_what_was_synced),
 		cmocka_unit_test(a_full_area_carries_over_only_the_living),
