@@ -149,12 +149,18 @@ static int give_dirs(struct conv *c, const struct plan *plan,
 /* What a session, or a delivery, asks at once, and what a client keeps. */
 #define CONVERSATIONS_SPARE 256
 
-/* Asks for others' sakes: as many as there may be sessions. */
 static size_t conversations_of(const struct plan *plan,
     const struct group *g)
 {
-	return (g->on_tcp ? g->session_max : plan->sessions) +
-	    CONVERSATIONS_SPARE;
+	/* who asks for all who ask them */
+	static const char *const middle[] = { "cleanup", "lookup", "auth",
+		"qmgr" };
+	size_t n = g->session_max;
+
+	for (size_t i = 0; i < sizeof(middle) / sizeof(middle[0]); i++)
+		if (strcmp(g->row->name, middle[i]) == 0)
+			n = plan->sessions;
+	return n + CONVERSATIONS_SPARE;
 }
 
 static bool is_served_by(const struct child *client, size_t row,

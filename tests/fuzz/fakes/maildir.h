@@ -9,6 +9,6 @@
 struct store *fuzz_maildir_open(void);
 /* Closes it; a descriptor that is left open is a finding. */
 void fuzz_maildir_close(struct store **);
-/* The working directory is it, as in imapd. The text of message i. */
+/* The text of message i, as it was at first. */
 struct str fuzz_maildir_text(size_t i);
 #endif

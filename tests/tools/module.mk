@@ -1,0 +1,3 @@
+TOOLS += hostile
+hostile_SRCS := tests/tools/hostile.c tests/tools/garble.c
+hostile_LIBS := msgs service config tls net ipc base
