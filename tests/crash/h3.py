@@ -250,7 +250,7 @@ class Killer(threading.Thread):
     def __init__(self, suite, ledger, rng, rate, only=None):
         super().__init__(daemon=True)
         self.suite, self.ledger, self.rng = suite, ledger, rng
-        self.rate, self.only = rate, only
+        self.rate, self.only = rate, only   # only: names, or None
         self.over = threading.Event()
         self.failure = None
 
@@ -267,8 +267,8 @@ class Killer(threading.Thread):
         for pid, what in sorted(living.items()):
             by_name[what[0]].append(pid)
         if self.only:
-            for pid in by_name.get(self.only, ()):
-                self.suite.kill(pid, living[pid], self.ledger)
+            self.some(living, {n: p for n, p in by_name.items()
+                               if n in self.only})
             return
         chance = self.rng.random()
         if chance < 0.02:
@@ -278,14 +278,18 @@ class Killer(threading.Thread):
         elif chance < 0.045:
             self.suite.inst.command("postern", "reload")
         else:
-            names = [n for n in sorted(by_name) if n != "master"]
-            if not names:
-                return
-            pids = by_name[self.rng.choice(names)]
-            if chance < 0.90:
-                pids = [self.rng.choice(pids)]
-            for pid in pids:
-                self.suite.kill(pid, living[pid], self.ledger)
+            by_name.pop("master", None)
+            self.some(living, by_name)
+
+    def some(self, living, by_name):
+        """Mostly one process, else all of its program."""
+        if not by_name:
+            return
+        pids = by_name[self.rng.choice(sorted(by_name))]
+        if self.rng.random() < 0.9:
+            pids = [self.rng.choice(pids)]
+        for pid in pids:
+            self.suite.kill(pid, living[pid], self.ledger)
 
     def again(self, before, wait):
         """Starts it, perhaps while the old processes still go."""
@@ -803,8 +807,9 @@ class Harness:
                       mail=self.suite.box, sink=sink, log=inst.log_path,
                       window=WINDOW)
 
-    def round(self, number, seconds):
+    def round(self, number, seconds, only=None):
         """One ledger: load and kills, then dry, stopped, judged."""
+        begun = time.monotonic()
         sink = os.path.join(self.top, f"sink{number}")
         ledger = Ledger(os.path.join(self.top, f"ledger{number}"))
         ledger.alias(ALIAS, f"{FORWARD_USER}@{DOMAIN}")
@@ -814,7 +819,7 @@ class Harness:
         before = sum(self.suite.kills.values())
         load = self.make_load(ledger, number)
         killer = Killer(self.suite, ledger, random.Random(
-            f"{self.seed}/{number}/killer"), self.rate)
+            f"{self.seed}/{number}/killer"), self.rate, only)
         load.start()
         killer.start()
         load.over.wait(seconds)
@@ -838,7 +843,8 @@ class Harness:
         if not verdict.ok:
             self.fail(verdict.text)
             self.keep(number)
-        print(f"h3: round {number}: {kills} kills, "
+        print(f"h3: round {number}: {time.monotonic() - begun:.0f} s, "
+              f"{kills} kills{' that double nothing' if only else ''}, "
               f"{len(self.sink.got)} relayed; "
               f"{verdict.last()}, {verdict.extra} extra copies", flush=True)
         if self.verbose:
@@ -846,7 +852,7 @@ class Harness:
         ledger.close()
         if verdict.ok:
             os.unlink(ledger.path)
-        return verdict, load.counts
+        return verdict
 
     def keep(self, number):
         """The evidence of a failure, when a place for it was given."""
@@ -902,7 +908,7 @@ class Harness:
         for i in range(3):
             load.add(Smtp, f"smtp{i}")
         killer = Killer(self.suite, ledger, random.Random(self.seed), 4,
-                        "deliver")
+                        {"deliver"})
         load.start()
         if kills:
             killer.start()
@@ -934,7 +940,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--rate", type=float, default=8)
+    parser.add_argument("--rate", type=float, default=20)
     parser.add_argument("--round", type=float, default=240)
     parser.add_argument("--dir")
     parser.add_argument("--no-control", action="store_true")
@@ -956,7 +962,11 @@ def main():
             left = args.seconds - (time.monotonic() - begun)
             if number > 0:
                 h.suite.start()
-            verdict, _ = h.round(number, min(left, args.round))
+            # First, and then each tenth, a short one in which nothing may
+            # come twice.
+            verdict = h.round(number, min(left, args.round), None) \
+                if number % 10 else h.round(number, min(
+                    args.seconds / 6, args.round / 6), HARMLESS)
             for name in ("acked", "lost", "damaged", "duplicated", "residue",
                          "died", "extra"):
                 totals[name] += getattr(verdict, name)
