@@ -6,7 +6,7 @@
 #define SMTP_TARGET_H
 #include "msgs/dns.h"
 #include "net/addr.h"
-#include "smtp/nexthop.h"
+#include "net/nexthop.h"
 #include "smtp/why.h"
 
 struct target {

@@ -185,6 +185,7 @@ static void next_hops_become_targets(void **state)
 		{ "", &v4, "! no next hop" },
 		{ "[a.test", &v4, "! bad next hop" },
 		{ "[]", &v4, "! bad next hop" },
+		{ "a:b:c", &v4, "! bad next hop" },
 		{ "a.test:", &v4, "! bad next hop" },
 		{ "a.test:nonsense", &v4, "! unknown port" },
 		{ "a.test:0", &v4, "! unknown port" },

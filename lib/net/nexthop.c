@@ -1,5 +1,5 @@
 #include "net/addr.h"
-#include "smtp/nexthop.h"
+#include "net/nexthop.h"
 
 int nexthop_port(struct str s)
 {
@@ -56,7 +56,7 @@ static int parse_one(struct str word, bool lmtp, uint16_t default_port,
 {
 	struct net_addr addr;
 	struct str host, port;
-	bool brackets;
+	bool brackets, is_address;
 	int number;
 
 	*out = (struct nexthop){ .port = default_port };
@@ -80,8 +80,11 @@ static int parse_one(struct str word, bool lmtp, uint16_t default_port,
 		}
 		out->port = (uint16_t)number;
 	}
+	is_address = net_addr_parse(host, &addr) == 0;
+	if (!brackets && !is_address && str_chr(host, ':') >= 0)
+		return -1;
 	/* a bare address is never a domain with MX records */
-	out->use_mx = !lmtp && !brackets && net_addr_parse(host, &addr) < 0;
+	out->use_mx = !lmtp && !brackets && !is_address;
 	if (host.n > 1 && host.p[host.n - 1] == '.')
 		host.n--;
 	out->host = arena_str(arena, host);

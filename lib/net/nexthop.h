@@ -1,6 +1,6 @@
 /* nexthop.h - where a message goes next, as the configuration writes it */
-#ifndef SMTP_NEXTHOP_H
-#define SMTP_NEXTHOP_H
+#ifndef NET_NEXTHOP_H
+#define NET_NEXTHOP_H
 #include "base/arena.h"
 
 #define NEXTHOP_MAX 16 /* destinations of one next hop */
