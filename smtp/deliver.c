@@ -138,7 +138,8 @@ static int parse_hops(struct attempt *a, struct nexthop *hops,
 	    hops, &why), more;
 
 	if (n < 0) {
-		why_set(&a->why, MAIL_STATUS(5, 4, 4), "%s: \"" STR_FMT "\"",
+		/* the operator's mistake: no mail comes back for it */
+		why_set(&a->why, MAIL_STATUS(4, 3, 5), "%s: \"" STR_FMT "\"",
 		    why, STR_ARG(a->j->nexthop));
 		return -1;
 	}

@@ -694,7 +694,7 @@ static void what_cannot_be_reached_is_deferred(void **state)
 	    "a@x failed 5.4.4 Host or domain name not found. Name service "
 	    "error for name=nowhere.test type=MX: Host not found\n", "mx");
 	check(run_job("smtp", "[", "a@x", &plain),
-	    "a@x failed 5.4.4 bad next hop: \"[\"\n", "hop");
+	    "a@x deferred 4.3.5 bad next hop: \"[\"\n", "hop");
 }
 
 static void tls_that_is_required_and_not_offered_defers(void **state)
