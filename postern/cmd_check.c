@@ -13,18 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "config/commands.h"
-#include "config/config.h"
 #include "config/params.h"
-#include "postern/postern.h"
+#include "postern/check.h"
 #include "service/sandbox.h"
 #include "table/table.h"
-
-struct check {
-	const struct context *ctx;
-	const struct config *c;
-	size_t errors, warnings;
-	bool quiet;	/* errors only */
-};
 
 static void print_problem(struct check *k, const struct config_problem *p)
 {
@@ -42,29 +34,48 @@ static void print_problem(struct check *k, const struct config_problem *p)
 	buf_fini(&line);
 }
 
-static void report(struct check *, bool is_error, const char *param,
-    const char *remedy, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+static void report(struct check *k, const char *prefix,
+    struct config_problem *p, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
 
-/* A problem of a parameter's value, at the line that set it. */
-static void report(struct check *k, bool is_error, const char *param,
+static void report(struct check *k, const char *prefix,
+    struct config_problem *p, const char *fmt, va_list ap)
+{
+	char text[4096], whole[4500];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	snprintf(whole, sizeof(whole), "%s%s%s", prefix,
+	    *prefix ? ": " : "", text);
+	p->text = whole;
+	print_problem(k, p);
+}
+
+void check_report(struct check *k, bool is_error, const char *param,
     const char *remedy, const char *fmt, ...)
 {
 	struct config_problem p = { .is_error = is_error, .remedy = remedy,
 		.file = "main.cf" };
-	char text[4096], whole[4500];
+	va_list ap;
+
+	config_where(k->c, param, &p.line);
+	va_start(ap, fmt);
+	report(k, param, &p, fmt, ap);
+	va_end(ap);
+}
+
+void check_report_service(struct check *k, unsigned line,
+    const char *remedy, const char *fmt, ...)
+{
+	struct config_problem p = { .is_error = true, .remedy = remedy,
+		.file = "master.cf", .line = line };
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	report(k, "", &p, fmt, ap);
 	va_end(ap);
-	snprintf(whole, sizeof(whole), "%s: %s", param, text);
-	p.text = whole;
-	config_where(k->c, param, &p.line);
-	print_problem(k, &p);
 }
 
-static const char *value_of(const struct check *k, const char *param)
+const char *check_value(const struct check *k, const char *param)
 {
 	const char *value = config_value(k->c, param);
 
@@ -100,19 +111,19 @@ static void check_table_file(struct check *k, const char *param,
 	snprintf(remedy, sizeof(remedy), decides ? "run newaliases"
 	    : "run postmap " STR_FMT, STR_ARG(word));
 	if (stat(file, &st) < 0) {
-		report(k, errno != EACCES, param, built && errno == ENOENT
+		check_report(k, errno != EACCES, param, built && errno == ENOENT
 		    ? remedy : NULL, "%s: %s", file, strerror(errno));
 		return;
 	}
 	if (!is_trusted(&st))
-		report(k, decides || (st.st_mode & S_IWOTH), param,
+		check_report(k, decides || (st.st_mode & S_IWOTH), param,
 		    "chown it to root and chmod go-w it",
 		    "%s is not trusted: uid %lu, mode %04o", file,
 		    (unsigned long)st.st_uid, (unsigned)st.st_mode & 07777);
 	if (built && stat(source, &from) == 0 &&
 	    from.st_mtim.tv_sec > st.st_mtim.tv_sec)
-		report(k, false, param, remedy, "%s is older than %s; %s was "
-		    "not run since", file, source, tool);
+		check_report(k, false, param, remedy, "%s is older than %s; "
+		    "%s was not run since", file, source, tool);
 }
 
 static void check_table(struct check *k, const char *param, struct str word,
@@ -132,8 +143,8 @@ static void check_table(struct check *k, const char *param, struct str word,
 		if (colon > 0 && *word.p != '/' && !config_is_table_type(
 		    str_sub(word, 0, (size_t)colon)))
 			return;
-		report(k, true, param, NULL, STR_FMT ": %s", STR_ARG(word),
-		    why);
+		check_report(k, true, param, NULL, STR_FMT ": %s",
+		    STR_ARG(word), why);
 		return;
 	}
 	buf_init(&reason, 4096);
@@ -145,7 +156,8 @@ static void check_table(struct check *k, const char *param, struct str word,
 			    str_of(table_name(t)), decides);
 		if (k->errors + k->warnings == before &&
 		    table_check(t, &reason) < 0)
-			report(k, true, param, NULL, "%s", buf_cstr(&reason));
+			check_report(k, true, param, NULL, "%s",
+			    buf_cstr(&reason));
 	}
 	buf_fini(&reason);
 	table_free(&t);
@@ -166,18 +178,21 @@ static const char *const list_params[] = { "mydestination",
 	"virtual_mailbox_domains", "virtual_alias_domains", "relay_domains",
 	"mynetworks" };
 
+/* A list that nobody set says what another parameter says. */
 static void check_lists(struct check *k, const char *param)
 {
-	struct str rest = str_of(value_of(k, param)), word;
+	struct str rest = str_of(check_value(k, param)), word;
 	char path[4096];
 
+	if (config_raw(k->c, param) == NULL)
+		return;
 	while (param_word(&rest, true, &word)) {
 		while (word.n > 0 && *word.p == '!')
 			word = str_from(word, 1);
 		if (word.n > 0 && *word.p == '/' &&
 		    str_to_c(word, path, sizeof(path)) == 0) {
 			if (access(path, R_OK) < 0)
-				report(k, errno != EACCES, param, NULL,
+				check_report(k, errno != EACCES, param, NULL,
 				    "%s: %s", path, strerror(errno));
 		} else if (str_chr(word, ':') > 0 && *word.p != '[' &&
 		    ascii_is_alpha(*word.p)) {
@@ -191,12 +206,12 @@ static void check_tables(struct check *k)
 	for (size_t i = 0; i < sizeof(table_params) / sizeof(table_params[0]);
 	    i++) {
 		const char *param = table_params[i].param;
-		struct str rest = str_of(value_of(k, param)), word;
+		struct str rest = str_of(check_value(k, param)), word;
 
 		/* What alias_maps has is told once, there. */
 		while (param_word(&rest, true, &word))
 			if (strcmp(param, "local_recipient_maps") != 0 ||
-			    str_find(str_of(value_of(k, "alias_maps")),
+			    str_find(str_of(check_value(k, "alias_maps")),
 				word) < 0)
 				check_table(k, param, word,
 				    table_params[i].decides);
@@ -214,7 +229,7 @@ static int find_in(const struct check *k, const char *param, const char *key)
 	int found = -1;
 
 	buf_init(&value, TABLE_VALUE_MAX);
-	list = table_list_new(str_of(value_of(k, param)), &value);
+	list = table_list_new(str_of(check_value(k, param)), &value);
 	if (list != NULL)
 		found = table_list_find(list, str_of(key), &value);
 	table_list_free(&list);
@@ -228,15 +243,15 @@ static void check_postmaster(struct check *k)
 	char address[300];
 
 	snprintf(address, sizeof(address), "postmaster@%s",
-	    value_of(k, "myorigin"));
-	if (*value_of(k, "mydestination") == '\0' ||
+	    check_value(k, "myorigin"));
+	if (*check_value(k, "mydestination") == '\0' ||
 	    find_in(k, "alias_maps", "postmaster") != 0 ||
 	    find_in(k, "virtual_alias_maps", "postmaster") != 0 ||
 	    find_in(k, "virtual_alias_maps", address) != 0 ||
 	    getpwnam("postmaster") != NULL)
 		return;
-	report(k, false, "alias_maps", "write \"postmaster: ADDRESS\" into "
-	    "aliases and run newaliases", "nobody is postmaster");
+	check_report(k, false, "alias_maps", "write \"postmaster: ADDRESS\" "
+	    "into aliases and run newaliases", "nobody is postmaster");
 }
 
 /* --- transports --- */
@@ -260,8 +275,8 @@ static void check_transport(struct check *k, const char *param,
 	static const char *const built_in[] = { "local", "virtual", "smtp",
 		"lmtp", "relay", "error", "retry", "discard" };
 	ssize_t colon = str_chr(route, ':');
-	struct str name = colon < 0 ? route : str_sub(route, 0, (size_t)colon);
-
+	struct str name = colon < 0 ? route : str_sub(route, 0, (size_t)colon),
+	    hop = colon < 0 ? STR_NONE : str_from(route, (size_t)colon + 1);
 	const struct master_service *service = find_service(k, name);
 	const struct master_command *command;
 
@@ -270,20 +285,23 @@ static void check_transport(struct check *k, const char *param,
 	if (service != NULL) {
 		command = command_find(str_of(service->command));
 		if (command != NULL && command->program == NULL)
-			report(k, true, param, command->remedy, "the transport "
-			    STR_FMT " is carried by %s (line %u of master.cf), "
-			    "which is not supported", STR_ARG(name),
+			check_report(k, true, param, command->remedy, "the "
+			    "transport " STR_FMT " is carried by %s (line %u "
+			    "of master.cf), which is not supported", STR_ARG(name),
 			    service->command, service->line);
+		else
+			check_next_hop(k, param, service->command, hop);
 		return;
 	}
 	for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]); i++)
-		if (str_eq_c(name, built_in[i]))
+		if (str_eq_c(name, built_in[i])) {
+			check_next_hop(k, param, built_in[i], hop);
 			return;
-	report(k, true, param, "add a line for it to master.cf",
+		}
+	check_report(k, true, param, "add a line for it to master.cf",
 	    "the transport " STR_FMT " is no service of master.cf",
 	    STR_ARG(name));
 }
-
 
 static int visit_transport(struct str key, struct str value, void *ctx)
 {
@@ -295,17 +313,23 @@ static int visit_transport(struct str key, struct str value, void *ctx)
 	return k->errors > 100;
 }
 
-static void check_transports(struct check *k)
+static void check_transport_params(struct check *k)
 {
 	static const char *const params[] = { "local_transport",
 		"virtual_transport", "relay_transport", "default_transport" };
-	struct str rest = str_of(value_of(k, "transport_maps")), word;
+
+	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
+		check_transport(k, params[i],
+		    str_of(check_value(k, params[i])));
+}
+
+static void check_transport_maps(struct check *k)
+{
+	struct str rest = str_of(check_value(k, "transport_maps")), word;
 	struct table *t;
 	struct buf why;
 	const char *reason;
 
-	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
-		check_transport(k, params[i], str_of(value_of(k, params[i])));
 	buf_init(&why, 4096);
 	while (param_word(&rest, true, &word))
 		if ((t = table_new(word, &reason)) != NULL) {
@@ -326,15 +350,16 @@ static void check_key_file(struct check *k, const char *param,
 	struct stat st;
 
 	if (stat(path, &st) < 0) {
-		report(k, errno != EACCES, param, NULL, "%s: %s", path,
+		check_report(k, errno != EACCES, param, NULL, "%s: %s", path,
 		    strerror(errno));
 		return;
 	}
 	if (!S_ISREG(st.st_mode))
-		report(k, true, param, NULL, "%s is no regular file", path);
+		check_report(k, true, param, NULL, "%s is no regular file",
+		    path);
 	else if (strcmp(param, "smtpd_tls_cert_file") != 0 &&
 	    strstr(param, "CAfile") == NULL && (st.st_mode & 077 & ~040))
-		report(k, false, param, "chmod 0600 it",
+		check_report(k, false, param, "chmod 0600 it",
 		    "%s holds a private key and has mode %04o", path,
 		    (unsigned)st.st_mode & 07777);
 }
@@ -344,9 +369,10 @@ static bool wants_tls(const struct check *k)
 	size_t n;
 	const struct master_service *s = config_services(k->c, &n);
 
-	if (strcmp(value_of(k, "smtpd_tls_security_level"), "may") == 0 ||
-	    strcmp(value_of(k, "smtpd_tls_security_level"), "encrypt") == 0 ||
-	    strcmp(value_of(k, "smtpd_tls_wrappermode"), "yes") == 0)
+	if (strcmp(check_value(k, "smtpd_tls_security_level"), "may") == 0 ||
+	    strcmp(check_value(k, "smtpd_tls_security_level"),
+		"encrypt") == 0 ||
+	    strcmp(check_value(k, "smtpd_tls_wrappermode"), "yes") == 0)
 		return true;
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < s[i].override_count; j++)
@@ -366,7 +392,7 @@ static void check_keys(struct check *k)
 	bool any = false;
 
 	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
-		rest = str_of(value_of(k, params[i]));
+		rest = str_of(check_value(k, params[i]));
 		while (param_word(&rest, false, &word))
 			if (str_to_c(word, path, sizeof(path)) == 0 &&
 			    strcmp(path, "none") != 0) {
@@ -377,52 +403,57 @@ static void check_keys(struct check *k)
 			}
 	}
 	if (!any && wants_tls(k))
-		report(k, true, "smtpd_tls_cert_file",
+		check_report(k, true, "smtpd_tls_cert_file",
 		    "set smtpd_tls_cert_file and smtpd_tls_key_file",
 		    "TLS is wanted and there is no certificate");
 }
 
 static void check_directory(struct check *k, const char *param)
 {
-	const char *path = value_of(k, param);
+	const char *path = check_value(k, param);
 	struct stat st;
 
 	if (*path == '\0')
 		return;
 	if (*path != '/')
-		report(k, true, param, NULL, "%s is no whole path", path);
+		check_report(k, true, param, NULL, "%s is no whole path", path);
 	else if (stat(path, &st) < 0 && errno != ENOENT)
-		report(k, errno != EACCES, param, NULL, "%s: %s", path,
+		check_report(k, errno != EACCES, param, NULL, "%s: %s", path,
 		    strerror(errno));
 	else if (errno != ENOENT && stat(path, &st) == 0) {
 		if (!S_ISDIR(st.st_mode))
-			report(k, true, param, NULL, "%s is no directory",
+			check_report(k, true, param, NULL, "%s is no directory",
 			    path);
 		else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
-			report(k, true, param, "chmod o-w it",
+			check_report(k, true, param, "chmod o-w it",
 			    "%s is writable by everybody", path);
 	}
 }
 
-static void check_files(struct check *k)
+static void check_directories(struct check *k)
 {
 	static const char *const directories[] = { "queue_directory",
 		"data_directory", "virtual_mailbox_base" };
-	const char *users = value_of(k, "auth_users_file");
-	struct stat st;
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]);
 	    i++)
 		check_directory(k, directories[i]);
+}
+
+static void check_files(struct check *k)
+{
+	const char *users = check_value(k, "auth_users_file");
+	struct stat st;
+
 	if (*users == '\0')
 		return;
 	if (stat(users, &st) < 0) {
-		if (*value_of(k, "virtual_mailbox_domains") != '\0')
-			report(k, false, "auth_users_file",
+		if (*check_value(k, "virtual_mailbox_domains") != '\0')
+			check_report(k, false, "auth_users_file",
 			    "postern user add ADDRESS makes it", "%s: %s",
 			    users, strerror(errno));
 	} else if (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)) {
-		report(k, true, "auth_users_file", "chmod 0640 it",
+		check_report(k, true, "auth_users_file", "chmod 0640 it",
 		    "%s holds passwords' hashes and has mode %04o", users,
 		    (unsigned)st.st_mode & 07777);
 	}
@@ -436,7 +467,7 @@ static void check_users(struct check *k)
 	char name[64];
 	uint64_t base;
 
-	if (geteuid() != 0 || (str_to_u64(str_of(value_of(k,
+	if (geteuid() != 0 || (str_to_u64(str_of(check_value(k,
 	    "service_uid_base")), UINT32_MAX, &base) == 0 && base > 0))
 		return;
 	buf_init(&missing, 2000);
@@ -451,8 +482,8 @@ static void check_users(struct check *k)
 			    name);
 	}
 	if (missing.n > 0)
-		report(k, true, "service_uid_base", "sysusers.d makes them; "
-		    "or set service_uid_base to a free range of numbers",
+		check_report(k, true, "service_uid_base", "sysusers.d makes "
+		    "them; or set service_uid_base to a free range of numbers",
 		    "there are no users %s", buf_cstr(&missing));
 	buf_fini(&missing);
 }
@@ -461,7 +492,7 @@ static void check_users(struct check *k)
  * does not get what it is set to. */
 static void check_commands(struct check *k)
 {
-	struct str rest = str_of(value_of(k, "mailbox_command")), word;
+	struct str rest = str_of(check_value(k, "mailbox_command")), word;
 	char path[4096];
 	struct stat st;
 
@@ -469,21 +500,83 @@ static void check_commands(struct check *k)
 	    str_to_c(word, path, sizeof(path)) < 0)
 		return;
 	if (stat(path, &st) < 0)
-		report(k, false, "mailbox_command", NULL, "%s: %s", path,
+		check_report(k, false, "mailbox_command", NULL, "%s: %s", path,
 		    strerror(errno));
 	else if (st.st_mode & (S_ISUID | S_ISGID))
-		report(k, false, "mailbox_command", "use a program that needs "
-		    "no set-id bit", "%s is set-id, which has no effect in "
-		    "users' commands", path);
+		check_report(k, false, "mailbox_command", "use a program "
+		    "that needs no set-id bit", "%s is set-id, which has no "
+		    "effect in users' commands", path);
+}
+
+/* Whose rights what aliases start has: never root's. */
+static void check_privs(struct check *k)
+{
+	const char *name = check_value(k, "default_privs");
+	const struct passwd *pw = getpwnam(name);
+
+	if (pw == NULL)
+		check_report(k, true, "default_privs", NULL, "%s: no such "
+		    "user", name);
+	else if (pw->pw_uid == 0)
+		check_report(k, true, "default_privs", "name a user without "
+		    "rights, such as nobody", "%s is root", name);
+}
+
+/* NULL: it complained. All problems of the two files are told. */
+static struct config *read_config(struct check *k)
+{
+	const struct config_problem *p;
+	struct config *c;
+	size_t n;
+	int fd;
+
+	fd = open(k->ctx->config_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		complain("%s: %s", k->ctx->config_dir, strerror(errno));
+		return NULL;
+	}
+	c = config_read(fd, k->ctx->config_dir, 0);
+	close(fd);
+	if (c == NULL) {
+		complain("out of memory");
+		return NULL;
+	}
+	k->c = c;
+	p = config_problems(c, &n);
+	for (size_t i = 0; i < n; i++)
+		print_problem(k, &p[i]);
+	return c;
+}
+
+/* Without values, or with nothing but defaults, there is nothing to look
+ * at. */
+static bool has_values(const struct check *k)
+{
+	return config_has_main(k->c) &&
+	    config_value(k->c, "mydestination") != NULL;
+}
+
+int check_before_start(const struct context *ctx)
+{
+	struct check k = { .ctx = ctx, .quiet = true };
+	struct config *c = read_config(&k);
+
+	if (c == NULL)
+		return -1;
+	if (has_values(&k)) {
+		check_network(&k);
+		check_transport_params(&k);
+		check_directories(&k);
+	}
+	config_free(&c);
+	return k.errors > 0 ? -1 : 0;
 }
 
 static int run_check(const struct context *ctx, int argc, char **argv)
 {
 	struct check k = { .ctx = ctx };
-	const struct config_problem *p;
 	struct config *c;
-	size_t n;
-	int fd, opt;
+	int opt;
 
 	while ((opt = getopt(argc, argv, "q")) != -1) {
 		if (opt != 'q')
@@ -492,34 +585,26 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 	}
 	if (optind != argc)
 		goto usage;
-	fd = open(ctx->config_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0) {
-		complain("%s: %s", ctx->config_dir, strerror(errno));
+	if ((c = read_config(&k)) == NULL)
 		return 1;
-	}
-	c = config_read(fd, ctx->config_dir, 0);
-	close(fd);
-	if (c == NULL) {
-		complain("out of memory");
-		return 1;
-	}
-	k.c = c;
-	p = config_problems(c, &n);
-	for (size_t i = 0; i < n; i++)
-		print_problem(&k, &p[i]);
-	if (config_value(c, "mydestination") != NULL) {
+	if (has_values(&k)) {
 		check_tables(&k);
 		check_postmaster(&k);
-		check_transports(&k);
+		check_transport_params(&k);
+		check_transport_maps(&k);
+		check_network(&k);
 		check_keys(&k);
+		check_directories(&k);
 		check_files(&k);
 		check_users(&k);
 		check_commands(&k);
+		check_privs(&k);
 	}
 	config_free(&c);
 	if (!k.quiet || k.errors > 0)
-		printf("%s: %zu error%s, %zu warning%s\n", ctx->config_dir, k.errors,
-		    k.errors == 1 ? "" : "s", k.warnings, k.warnings == 1 ? "" : "s");
+		printf("%s: %zu error%s, %zu warning%s\n", ctx->config_dir,
+		    k.errors, k.errors == 1 ? "" : "s", k.warnings,
+		    k.warnings == 1 ? "" : "s");
 	return k.errors > 0;
 usage:
 	fprintf(stderr, "usage: postern check [-q]\n");

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "config/config.h"
-#include "postern/postern.h"
+#include "postern/check.h"
 
 #define START_PATIENCE (30 * CLOCK_SECOND)
 #define STOP_PATIENCE (40 * CLOCK_SECOND)
@@ -114,6 +114,10 @@ static int run_start(const struct context *ctx, int argc, char **argv)
 	if ((pid = running(ctx)) != 0) {
 		if (pid > 0)
 			complain("it runs already, process %d", pid);
+		return 1;
+	}
+	if (check_before_start(ctx) < 0) {
+		complain("it was not started");
 		return 1;
 	}
 	c = find_program("master", path, sizeof(path));

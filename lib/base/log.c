@@ -65,6 +65,28 @@ static size_t showable(struct str s)
 	return n;
 }
 
+/* One character of *rest, as a line shows it; returns its octets in out. */
+static size_t show(struct str *rest, char out[5])
+{
+	size_t k = showable(*rest), n = k;
+
+	if (k == 0)
+		n = (size_t)snprintf(out, 5, "\\x%02x",
+		    (unsigned char)rest->p[0]);
+	else
+		memcpy(out, rest->p, k);
+	*rest = str_from(*rest, k > 0 ? k : 1);
+	return n;
+}
+
+void log_append_shown(struct buf *out, struct str text)
+{
+	char c[5];
+
+	while (text.n > 0)
+		buf_append(out, str_n(c, show(&text, c)));
+}
+
 __attribute__((format(printf, 2, 0)))
 static void emit(enum log_level level, const char *fmt, va_list ap)
 {
@@ -80,16 +102,8 @@ static void emit(enum log_level level, const char *fmt, va_list ap)
 		len = sizeof(raw) - 1;
 	memcpy(line, prefix[level], n);
 	for (struct str rest = str_n(raw, (size_t)len); rest.n > 0 &&
-	    n < sizeof(line) - 5;) {
-		size_t k = showable(rest);
-
-		if (k == 0)
-			n += (size_t)snprintf(line + n, 5, "\\x%02x",
-			    (unsigned char)rest.p[0]);
-		memcpy(line + n, rest.p, k);
-		n += k;
-		rest = str_from(rest, k > 0 ? k : 1);
-	}
+	    n < sizeof(line) - 5;)
+		n += show(&rest, line + n);
 	if (sink != NULL)
 		sink(level, str_n(line, n), sink_ctx);
 	else

@@ -37,6 +37,8 @@ void log_fatal(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
 void log_panic(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
+/* The text as a log line shows it, for what goes to a terminal. */
+void log_append_shown(struct buf *, struct str text);
 /* Microseconds as the delay= and delays= of a delivery tell them: seconds
  * with two significant digits, at most two behind the point, as Postfix. */
 void log_append_delay(struct buf *, int64_t us);

@@ -148,30 +148,22 @@ static void report_unknown(struct config *c, const char *file, struct str name,
 	    "unknown parameter " STR_FMT, STR_ARG(name));
 }
 
-static bool is_class(const struct config *c, const struct master_service *s,
-    struct str name)
-{
-	const char *why;
-	struct str word, rest = str_of(config_evaluate(c, s,
-	    STR("smtpd_restriction_classes"), c->arena, &why));
-
-	while (param_word(&rest, false, &word))
-		if (str_eq(word, name))
-			return true;
-	return false;
-}
-
 static void check_networks(struct config *, const struct master_service *,
     const char *name, const char *text, unsigned line);
 
-/* Parses as the program will; the text into *params when it is good. */
+/*
+ * Parses as the program will; the text into *params when it is good. quiet:
+ * what is wrong with it was told of where it comes from.
+ */
 static void check_value(struct config *c, const struct master_service *s,
     const struct param *p, const char *text, const char *why, unsigned line,
-    struct params *params)
+    bool quiet, struct params *params)
 {
 	const char *file = s ? "master.cf" : "main.cf";
 
 	if (text == NULL) {
+		if (quiet)
+			return;
 		config_problem(c, true, file, line, NULL, "%s: %s", p->name,
 		    why ? why : "cannot be evaluated");
 		return;
@@ -183,11 +175,13 @@ static void check_value(struct config *c, const struct master_service *s,
 			check_networks(c, s, p->name, text, line);
 		return;
 	}
+	if (quiet)
+		return;
 	config_problem(c, true, file, line, NULL, "%s = %.60s%s: %s", p->name,
 	    text, strlen(text) > 60 ? "..." : "", why);
 }
 
-static void check_row(struct config *c, const struct param *p,
+static void check_row(struct config *c, const struct param *p, bool quiet,
     struct params *params)
 {
 	struct entry *e = config_entry(c, str_of(p->name));
@@ -201,7 +195,8 @@ static void check_row(struct config *c, const struct param *p,
 		    "myorigin: cannot read a domain from " STR_FMT,
 		    STR_ARG(e->value));
 	else
-		check_value(c, NULL, p, text, why, e ? e->line : 0, params);
+		check_value(c, NULL, p, text, why, e ? e->line : 0, quiet,
+		    params);
 	if (text == NULL)
 		return;
 	if (e != NULL)
@@ -224,16 +219,9 @@ static void check_entry(struct config *c, struct entry *e)
 		    e->name, why ? why : "cannot be evaluated");
 	else if (known_find(name) != NULL)
 		report_known(c, NULL, name, e->value, e->line);
-	else if (!e->referred && !is_class(c, NULL, name) &&
+	else if (!e->referred && !config_is_class(c, NULL, name) &&
 	    !known_is_transport_parameter(name, &transport, &suffix))
 		report_unknown(c, "main.cf", name, e->line);
-}
-
-static unsigned line_of(const struct config *c, const char *name)
-{
-	const struct entry *e = config_entry(c, str_of(name));
-
-	return e ? e->line : 0;
 }
 
 /* address or address/bits, with [] round IPv6. -1 and why. */
@@ -314,138 +302,6 @@ static void check_networks(struct config *c, const struct master_service *s,
 	}
 }
 
-static const char *const restriction_words[] = {
-#define RESTRICTION(name, has_argument, guards) #name,
-#include "config/restrictions.def"
-#undef RESTRICTION
-	NULL
-};
-
-static const bool restriction_has_argument[] = {
-#define RESTRICTION(name, has_argument, guards) has_argument,
-#include "config/restrictions.def"
-#undef RESTRICTION
-};
-
-static const bool restriction_guards[] = {
-#define RESTRICTION(name, has_argument, guards) guards,
-#include "config/restrictions.def"
-#undef RESTRICTION
-};
-
-static ssize_t find_restriction(struct str word)
-{
-	for (size_t i = 0; restriction_words[i] != NULL; i++)
-		if (str_eq_nocase_c(word, restriction_words[i]))
-			return (ssize_t)i;
-	return -1;
-}
-
-/* Postfix's restrictions that are not there and have an argument, which is
- * no restriction either. Prefixes and suffixes. */
-static bool takes_argument(struct str word)
-{
-	return (str_starts_nocase(word, STR("check_")) &&
-		!str_eq_nocase_c(word, "check_recipient_maps") &&
-		!str_eq_nocase_c(word, "check_relay_domains")) ||
-	    str_starts_nocase(word, STR("reject_rbl")) ||
-	    str_starts_nocase(word, STR("reject_rhsbl")) ||
-	    str_starts_nocase(word, STR("permit_dnswl")) ||
-	    str_starts_nocase(word, STR("permit_rhswl")) ||
-	    str_eq_nocase_c(word, "sleep");
-}
-
-/*
- * Every word must be one that smtpd obeys: one that it does not know would
- * let in what it was meant to refuse. *guarded: something in the list keeps
- * strangers from relaying.
- */
-static void check_restrictions(struct config *c,
-    const struct master_service *s, const char *name, const char *text,
-    unsigned line, bool *guarded)
-{
-	const char *file = s ? "master.cf" : "main.cf", *meant;
-	struct str rest = str_of(text), word, argument;
-	ssize_t i;
-
-	while (param_word(&rest, false, &word)) {
-		if ((i = find_restriction(word)) >= 0) {
-			if (restriction_has_argument[i] &&
-			    !param_word(&rest, false, &word))
-				config_problem(c, true, file, line, NULL,
-				    "%s: %s wants an argument", name,
-				    restriction_words[i]);
-			if (restriction_guards[i])
-				*guarded = true;
-			continue;
-		}
-		if (is_class(c, s, word))
-			continue;
-		meant = takes_argument(word) ? NULL
-			: suggest_word(word, restriction_words);
-		if (takes_argument(word))
-			param_word(&rest, false, &argument);
-		config_problem(c, true, file, line, meant
-		    ? config_printf(c, "did you mean %s?", meant)
-		    : "remove it if its refusals are not needed",
-		    "%s: the restriction " STR_FMT " is not supported", name,
-		    STR_ARG(word));
-	}
-}
-
-static const char *const restriction_lists[] = {
-	"smtpd_client_restrictions", "smtpd_helo_restrictions",
-	"smtpd_sender_restrictions", "smtpd_relay_restrictions",
-	"smtpd_recipient_restrictions", "smtpd_data_restrictions",
-	"smtpd_end_of_data_restrictions", NULL,
-};
-
-static void check_guard(struct config *c, const struct master_service *s,
-    unsigned line, bool guarded)
-{
-	if (!guarded)
-		config_problem(c, true, s ? "master.cf" : "main.cf", line,
-		    "put reject_unauth_destination into "
-		    "smtpd_relay_restrictions",
-		    "smtpd_relay_restrictions and smtpd_recipient_restrictions "
-		    "hold nothing that keeps this from being an open relay");
-}
-
-/* The lists of a service (or of main.cf), and the classes they name. */
-static void check_access(struct config *c, const struct master_service *s,
-    unsigned only_line)
-{
-	bool guarded = false, unused = false;
-	struct str classes, word;
-	const char *why, *text, *name;
-	unsigned line;
-
-	for (size_t i = 0; restriction_lists[i] != NULL; i++) {
-		name = restriction_lists[i];
-		text = config_evaluate(c, s, str_of(name), c->arena, &why);
-		line = s ? only_line : line_of(c, name);
-		if (text != NULL)
-			check_restrictions(c, s, name, text, line, i == 3 ||
-			    i == 4 ? &guarded : &unused);
-	}
-	classes = str_of(config_evaluate(c, s, STR("smtpd_restriction_classes"),
-	    c->arena, &why));
-	while (param_word(&classes, false, &word)) {
-		name = arena_cstr(c->arena, word);
-		text = config_evaluate(c, s, word, c->arena, &why);
-		line = s ? only_line : line_of(c, name);
-		if (text == NULL)
-			config_problem(c, true, s ? "master.cf" : "main.cf",
-			    line ? line : line_of(c,
-				"smtpd_restriction_classes"), NULL,
-			    "the restriction class %s has no value", name);
-		else
-			check_restrictions(c, s, name, text, line, &guarded);
-	}
-	check_guard(c, s, s ? only_line : line_of(c,
-	    "smtpd_relay_restrictions"), guarded);
-}
-
 /* What lib/table has; its test compares the two. */
 static const char *const table_types[] = { "hash", "btree", "texthash",
 	"inline", "static", "fail", "unix", "cidr", "regexp", "pcre", NULL };
@@ -484,7 +340,7 @@ static void check_type(struct config *c, const char *param, struct str word)
 	if (config_is_table_type(type))
 		return;
 	meant = suggest_word(type, table_types);
-	config_problem(c, true, "main.cf", line_of(c, param),
+	config_problem(c, true, "main.cf", config_line_of(c, param),
 	    has_word(foreign_types, type) ? "write the table out into a file "
 	    "for postmap, or texthash:" : meant
 	    ? config_printf(c, "did you mean %s:?", meant) : NULL,
@@ -505,7 +361,7 @@ static void check_types(struct config *c)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		rest = str_of(config_value(c, tables[i]));
 		while (param_word(&rest, true, &word))
-			if (line_of(c, tables[i]) > 0)
+			if (config_line_of(c, tables[i]) > 0)
 				check_type(c, tables[i], word);
 	}
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -513,7 +369,7 @@ static void check_types(struct config *c)
 		while (param_word(&rest, true, &word)) {
 			while (word.n > 0 && *word.p == '!')
 				word = str_from(word, 1);
-			if (line_of(c, lists[i]) > 0 && word.n > 0 &&
+			if (config_line_of(c, lists[i]) > 0 && word.n > 0 &&
 			    *word.p != '[')
 				check_type(c, lists[i], word);
 		}
@@ -533,7 +389,7 @@ static void check_hostname(struct config *c, const char *name,
 			    (unsigned char)label.p[i] < 128;
 	}
 	if (bad)
-		config_problem(c, true, "main.cf", line_of(c, name),
+		config_problem(c, true, "main.cf", config_line_of(c, name),
 		    "write a host name such as mail.example.org",
 		    "%s: \"%.80s\" is no host name", name, value);
 }
@@ -548,7 +404,7 @@ static void check_classes(struct config *c, const char *a, const char *b)
 		while (is_plain(x) && param_word(&right, true, &y))
 			if (str_eq_nocase(x, y))
 				config_problem(c, false, "main.cf",
-				    line_of(c, b), "list it once",
+				    config_line_of(c, b), "list it once",
 				    "do not list the domain " STR_FMT
 				    " in both %s and %s", STR_ARG(x), a, b);
 	}
@@ -558,8 +414,8 @@ static void check_order(struct config *c, const char *small, int64_t a,
     const char *large, int64_t b)
 {
 	if (a > b)
-		config_problem(c, true, "main.cf", line_of(c, small)
-		    ? line_of(c, small) : line_of(c, large), NULL,
+		config_problem(c, true, "main.cf", config_line_of(c, small)
+		    ? config_line_of(c, small) : config_line_of(c, large), NULL,
 		    "%s (%lld) must not be above %s (%lld)", small,
 		    (long long)a, large, (long long)b);
 }
@@ -569,8 +425,8 @@ static void check_mailbox_limit(struct config *c, const char *name,
     int64_t limit, int64_t message)
 {
 	if (limit > 0 && (message == 0 || message > limit))
-		config_problem(c, false, "main.cf", line_of(c, name)
-		    ? line_of(c, name) : line_of(c, "message_size_limit"),
+		config_problem(c, false, "main.cf", config_line_of(c, name)
+		    ? config_line_of(c, name) : config_line_of(c, "message_size_limit"),
 		    "raise it, or set it to 0 for no limit", "%s (%lld) is "
 		    "below message_size_limit: a large message is taken and "
 		    "comes back", name, (long long)limit);
@@ -618,7 +474,12 @@ void config_check_main(struct config *c)
 			    str_of(c->services[i].overrides[k].value),
 			    c->services[i].line);
 	for (p = params_table; p->name != NULL; p++)
-		check_row(c, p, &params);
+		if (config_entry(c, str_of(p->name)) != NULL)
+			check_row(c, p, false, &params);
+	/* A default that is wrong because of what was told just now. */
+	for (p = params_table; p->name != NULL; p++)
+		if (config_entry(c, str_of(p->name)) == NULL)
+			check_row(c, p, c->error_count > before, &params);
 	for (size_t i = 0; i < c->count; i++)
 		check_entry(c, c->order[i]);
 	e = config_entry(c, STR("config_directory"));
@@ -627,21 +488,7 @@ void config_check_main(struct config *c)
 		    "config_directory cannot be set");
 	if (c->error_count == before)
 		check_together(c, &params);
-	check_access(c, NULL, 0);
-}
-
-static bool sets_access(const struct master_service *s)
-{
-	for (size_t i = 0; i < s->override_count; i++) {
-		if (strcmp(s->overrides[i].name,
-		    "smtpd_restriction_classes") == 0)
-			return true;
-		for (size_t k = 0; restriction_lists[k] != NULL; k++)
-			if (strcmp(s->overrides[i].name,
-			    restriction_lists[k]) == 0)
-				return true;
-	}
-	return false;
+	config_check_access(c, NULL);
 }
 
 static void check_override(struct config *c, const struct master_service *s,
@@ -654,7 +501,7 @@ static void check_override(struct config *c, const struct master_service *s,
 
 	if (p != NULL) {
 		text = config_evaluate(c, s, name, c->arena, &why);
-		check_value(c, s, p, text, why, s->line, params);
+		check_value(c, s, p, text, why, s->line, false, params);
 		return;
 	}
 	if (known_find(name) != NULL) {
@@ -662,7 +509,7 @@ static void check_override(struct config *c, const struct master_service *s,
 		return;
 	}
 	e = config_entry(c, name);
-	if ((e == NULL || !e->referred) && !is_class(c, s, name) &&
+	if ((e == NULL || !e->referred) && !config_is_class(c, s, name) &&
 	    !known_is_transport_parameter(name, &transport, &suffix))
 		report_unknown(c, "master.cf", name, s->line);
 }
@@ -678,8 +525,7 @@ void config_check_services(struct config *c)
 
 		for (size_t k = 0; k < s->override_count; k++)
 			check_override(c, s, &s->overrides[k], &params);
-		if (sets_access(s))
-			check_access(c, s, s->line);
+		config_check_access(c, s);
 		command = command_find(str_of(s->command));
 		if (command == NULL) {
 			meant = suggest_word(str_of(s->command),

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/sys.h"
+#include "base/log.h"
 #include "config/internal.h"
 
 char *config_printf(struct config *c, const char *fmt, ...)
@@ -165,7 +166,8 @@ struct config *config_read_with(int dirfd, const char *directory,
 		return NULL;
 	buf_init(&text, CONFIG_FILE_MAX + 2);
 	config_compute_defaults(c);
-	if (read_file(c, dirfd, "main.cf", flags, &text) == 0)
+	c->has_main = read_file(c, dirfd, "main.cf", flags, &text) == 0;
+	if (c->has_main)
 		config_parse_main(c, buf_str(&text));
 	config_parse_main(c, more);
 	buf_reset(&text);
@@ -199,6 +201,11 @@ void config_free(struct config **cp)
 	arena_free(&c->arena);
 	free(c);
 	*cp = NULL;
+}
+
+bool config_has_main(const struct config *c)
+{
+	return c->has_main;
 }
 
 const struct config_problem *config_problems(const struct config *c,
@@ -365,8 +372,11 @@ void config_problem_print(const struct config_problem *p, const char *directory,
 	buf_append_c(out, p->file);
 	if (p->line > 0)
 		buf_printf(out, ":%u", p->line);
-	buf_printf(out, ": %s: %s", p->is_error ? "error" : "warning",
-	    p->text);
-	if (p->remedy != NULL)
-		buf_printf(out, " (%s)", p->remedy);
+	buf_append_c(out, p->is_error ? ": error: " : ": warning: ");
+	log_append_shown(out, str_of(p->text));
+	if (p->remedy != NULL) {
+		buf_append_c(out, " (");
+		log_append_shown(out, str_of(p->remedy));
+		buf_append_char(out, ')');
+	}
 }

@@ -41,6 +41,8 @@ struct config *config_read_with(int dirfd, const char *directory,
     unsigned flags, struct str more);
 void config_free(struct config **);
 
+/* Whether main.cf could be read: else every value is a default. */
+bool config_has_main(const struct config *);
 /* All problems, errors first, in the order of file and line. */
 const struct config_problem *config_problems(const struct config *,
     size_t *count_r);
@@ -83,7 +85,8 @@ int config_service_values(const struct config *,
 /* Whether lookup has tables of that type. */
 bool config_is_table_type(struct str type);
 
-/* Writes a problem as one line: "file:line: error: text (remedy)". */
+/* Writes a problem as one line: "file:line: error: text (remedy)", with its
+ * octets as the log shows them. */
 void config_problem_print(const struct config_problem *, const char *directory,
     struct buf *);
 #endif

@@ -29,7 +29,7 @@ struct config {
 	char *hostname, *domain, *origin, *networks; /* computed defaults */
 	struct master_service *services;
 	size_t service_count, service_room;
-	bool has_master;
+	bool has_main, has_master;
 	struct config_problem *problems;
 	size_t problem_count, problem_room, error_count;
 	bool failed;		/* no memory */
@@ -93,4 +93,13 @@ const char *suggest_word(struct str word, const char *const *words);
 /* check.c */
 void config_check_main(struct config *);
 void config_check_services(struct config *);
+
+/* check_access.c */
+/* Those of main.cf (NULL), or what a service's -o say otherwise. */
+void config_check_access(struct config *, const struct master_service *);
+/* Whether smtpd_restriction_classes names it. */
+bool config_is_class(const struct config *, const struct master_service *,
+    struct str name);
+/* The line of main.cf that sets it; 0: none. */
+unsigned config_line_of(const struct config *, const char *name);
 #endif
