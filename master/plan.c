@@ -200,6 +200,10 @@ static int listen_everywhere(struct plan *plan, struct group *g,
 	while (param_word(&rest, false, &word)) {
 		const char *v4 = NULL, *v6 = NULL;
 
+		/* "[::1]", as Postfix has it too */
+		if (word.n > 2 && word.p[0] == '[' &&
+		    word.p[word.n - 1] == ']')
+			word = str_sub(word, 1, word.n - 2);
 		if (str_eq_nocase_c(word, "all")) {
 			v4 = "0.0.0.0";
 			v6 = "::";
