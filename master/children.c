@@ -20,6 +20,8 @@
 
 #define SERVED (5 * CLOCK_SECOND)
 #define DELAY_LEAST (100 * CLOCK_MS)
+/* Until a start is tried again for which the machine had nothing to spare. */
+#define RETRY CLOCK_SECOND
 #define STOP_PATIENCE (5 * CLOCK_SECOND)
 #define SEND_PATIENCE (10 * CLOCK_SECOND)
 
@@ -323,6 +325,33 @@ static int open_program(const char *name)
 	return openat(master.bin_fd, name, O_PATH | O_CLOEXEC);
 }
 
+static void start_child(struct plan *plan, struct group *g, unsigned slot);
+
+static void fill(void *ctx)
+{
+	struct vacancy *v = ctx;
+
+	if (!master.stopping && v->plan == master.plan)
+		start_child(v->plan, v->group, v->slot);
+	timer_free(&v->timer);
+	free(v);
+}
+
+static void fill_later(struct plan *plan, struct group *g, unsigned slot,
+    int64_t delay)
+{
+	struct vacancy *v = calloc(1, sizeof(*v));
+
+	if (v == NULL || (v->timer = timer_new(master.loop, fill, v)) == NULL)
+		log_fatal("no memory");
+	v->plan = plan;
+	v->group = g;
+	v->slot = slot;
+	timer_in(v->timer, delay);
+}
+
+/* Where the machine has no process, descriptor or memory to spare it is tried
+ * again: who waits for the service has no other way to have it. */
 static void start_child(struct plan *plan, struct group *g, unsigned slot)
 {
 	struct child *c = calloc(1, sizeof(*c));
@@ -333,6 +362,7 @@ static void start_child(struct plan *plan, struct group *g, unsigned slot)
 		free(c);
 		if (exec_fd >= 0)
 			close(exec_fd);
+		fill_later(plan, g, slot, RETRY);
 		return;
 	}
 	c->pid = spawn_program(exec_fd, g->row->name, NULL, &c->control);
@@ -341,6 +371,7 @@ static void start_child(struct plan *plan, struct group *g, unsigned slot)
 		log_warn("cannot start %s: %s", g->row->name,
 		    strerror(errno));
 		free(c);
+		fill_later(plan, g, slot, RETRY);
 		return;
 	}
 	c->plan = plan;
@@ -491,16 +522,6 @@ bool children_ready(void)
 
 /* --- end --- */
 
-static void fill(void *ctx)
-{
-	struct vacancy *v = ctx;
-
-	if (!master.stopping && v->plan == master.plan)
-		start_child(v->plan, v->group, v->slot);
-	timer_free(&v->timer);
-	free(v);
-}
-
 /* It ended by itself, having had nothing to do: the last one of its group
  * leaves the watch to us. */
 static bool is_retired(const struct child *c, int status)
@@ -521,13 +542,7 @@ static void replace(const struct child *c)
 {
 	int64_t most = c->plan->params.service_throttle_time * CLOCK_SECOND;
 	int64_t *delay = delay_of(c->row);
-	struct vacancy *v = calloc(1, sizeof(*v));
 
-	if (v == NULL || (v->timer = timer_new(master.loop, fill, v)) == NULL)
-		log_fatal("no memory");
-	v->plan = c->plan;
-	v->group = c->group;
-	v->slot = c->slot;
 	if (c->ready && clock_now() - c->started >= SERVED)
 		*delay = 0;
 	else if (!c->ready)
@@ -536,7 +551,7 @@ static void replace(const struct child *c)
 	if (*delay > CLOCK_SECOND)
 		log_warn("%s died before it served; next start in %lld s",
 		    c->service, (long long)(*delay / CLOCK_SECOND));
-	timer_in(v->timer, *delay);
+	fill_later(c->plan, c->group, c->slot, *delay);
 }
 
 /* Groups of programs that end together when all stop, first to last. */
