@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
@@ -36,13 +37,36 @@ static struct {
 	struct limits_client *limits;
 } self;
 
+/* Delays of failed logins: a stop need not wait for them. */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t over;
+	bool stopping;
+} delays = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	.over = PTHREAD_COND_INITIALIZER };
+
 static void wait_us(uint64_t us)
 {
-	struct timespec ts = { .tv_sec = (time_t)(us / CLOCK_SECOND),
-		.tv_nsec = (long)(us % CLOCK_SECOND) * 1000 };
+	int64_t until = clock_wall() + (int64_t)us;
+	struct timespec ts = { .tv_sec = until / CLOCK_SECOND,
+		.tv_nsec = until % CLOCK_SECOND * 1000 };
 
-	while (us > 0 && nanosleep(&ts, &ts) != 0 && errno == EINTR)
+	if (us == 0)
+		return;
+	pthread_mutex_lock(&delays.lock);
+	while (!delays.stopping && pthread_cond_timedwait(&delays.over,
+	    &delays.lock, &ts) != ETIMEDOUT)
 		continue;
+	pthread_mutex_unlock(&delays.lock);
+}
+
+static bool drain(bool stopping)
+{
+	pthread_mutex_lock(&delays.lock);
+	delays.stopping |= stopping;
+	pthread_cond_broadcast(&delays.over);
+	pthread_mutex_unlock(&delays.lock);
+	return true;
 }
 
 /* Tells `limits` and returns its answer; zeros when it is away. */
@@ -66,6 +90,16 @@ static void say(const struct verify_request *q, const char *what)
 	    STR_ARG(q->client_addr), what);
 }
 
+/* What a wrong password costs most users. */
+static void check_nobody(const struct verify_request *q)
+{
+	char example[USERS_HASH_MAX];
+
+	users_example_hash(self.users, example);
+	password_check_nobody(str_of(example), q->password,
+	    clock_now() + HASH_TIME);
+}
+
 /* AUTH_OK, AUTH_NO or AUTH_TEMPFAIL. Takes the same time for a user who does
  * not exist as for a wrong password. */
 static enum auth_status check(const struct verify_request *q, struct user *u)
@@ -73,16 +107,13 @@ static enum auth_status check(const struct verify_request *q, struct user *u)
 	int64_t now = clock_now();
 	enum users_found found = users_find_login(self.users, q->user, u);
 	struct str hash = str_of(u->hash), name = str_of(u->name);
-	char example[USERS_HASH_MAX];
 
 	if (found == USERS_UNAVAILABLE) {
 		say(q, "users cannot be read");
 		return AUTH_TEMPFAIL;
 	}
 	if (found == USERS_NO || hash.n == 0) {
-		users_example_hash(self.users, example);
-		password_check_nobody(str_of(example), q->password,
-		    now + HASH_TIME);
+		check_nobody(q);
 		say(q, found == USERS_NO ? "unknown user" :
 		    "user has no password");
 		return AUTH_NO;
@@ -95,6 +126,8 @@ static enum auth_status check(const struct verify_request *q, struct user *u)
 		    clock_now());
 		return AUTH_OK;
 	case PASSWORD_WRONG:
+		if (!password_is_hashed(hash))
+			check_nobody(q);
 		say(q, "Password mismatch");
 		return AUTH_NO;
 	case PASSWORD_UNKNOWN_SCHEME:
@@ -299,6 +332,7 @@ int main(int argc, char **argv)
 		.start = start,
 		.ready = ready,
 		.converse = converse,
+		.drain = drain,
 	};
 
 	return service_main(argc, argv, &service);

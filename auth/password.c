@@ -93,6 +93,47 @@ static bool take_scheme(struct str *stored, struct str *scheme_r)
 	return true;
 }
 
+static bool is_plain(struct str scheme)
+{
+	return str_eq_nocase_c(scheme, "PLAIN") ||
+	    str_eq_nocase_c(scheme, "CLEARTEXT");
+}
+
+bool password_is_hashed(struct str stored)
+{
+	char setting[CRYPT_OUTPUT_SIZE];
+	struct str scheme;
+	int what;
+
+	if ((take_scheme(&stored, &scheme) && is_plain(scheme)) ||
+	    str_to_c(stored, setting, sizeof(setting)) != 0)
+		return false;
+	what = crypt_checksalt(setting);
+	return what == CRYPT_SALT_OK || what == CRYPT_SALT_METHOD_LEGACY ||
+	    what == CRYPT_SALT_TOO_CHEAP;
+}
+
+struct str password_cost(struct str stored)
+{
+	/* whose third part says how hard they are, always */
+	static const char *const hard[] = { "y", "gy", "7", "2a", "2b", "2y" };
+	struct str scheme, rest, name, part;
+	bool counts;
+
+	(void)take_scheme(&stored, &scheme);
+	rest = stored;
+	if (!str_split(&rest, '$', &part) || part.n > 0 ||
+	    !str_split(&rest, '$', &name) || rest.p == NULL)
+		return str_sub(stored, 0, 0);	/* DES: all alike */
+	part = rest;
+	(void)str_split(&rest, '$', &part);
+	counts = str_starts(part, STR("rounds="));
+	for (size_t i = 0; i < sizeof(hard) / sizeof(hard[0]); i++)
+		counts |= str_eq_c(name, hard[i]);
+	return str_sub(stored, 0, (size_t)((counts ? part.p + part.n :
+	    name.p + name.n) - stored.p));
+}
+
 enum password_result password_check(struct str stored, struct str password,
     int64_t deadline)
 {
@@ -100,9 +141,7 @@ enum password_result password_check(struct str stored, struct str password,
 
 	if (str_has_nul(password) || stored.n == 0)
 		return PASSWORD_WRONG;
-	if (take_scheme(&stored, &scheme) &&
-	    (str_eq_nocase_c(scheme, "PLAIN") ||
-	    str_eq_nocase_c(scheme, "CLEARTEXT")))
+	if (take_scheme(&stored, &scheme) && is_plain(scheme))
 		return stored.n > 0 && str_eq_secret(stored, password) ?
 		    PASSWORD_RIGHT : PASSWORD_WRONG;
 	if (!str_ends_nocase(scheme, STR("CRYPT")))

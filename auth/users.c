@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "auth/password.h"
 #include "auth/users.h"
 #include "base/arena.h"
 #include "base/clock.h"
@@ -21,12 +22,20 @@ struct row {
 	struct str dir;
 };
 
+/* Users whose hashes cost the same. */
+struct cost {
+	struct str example;
+	size_t users;
+};
+
+#define COSTS_MAX 16
+
 /* The file as it was when it was read; not changed any more. */
 struct table {
 	char *text;
 	struct arena *arena;
 	struct map *rows;
-	struct str example;
+	struct cost costs[COSTS_MAX];
 };
 
 struct users {
@@ -128,6 +137,24 @@ static const char *place(struct users *u, struct table *t, struct str name,
 	return is_safe_path(row->dir) ? NULL : "bad home directory";
 }
 
+static void count_cost(struct table *t, struct str hash)
+{
+	struct str cost = password_cost(hash);
+
+	if (hash.n == 0 || !password_is_hashed(hash))
+		return;
+	for (int i = 0; i < COSTS_MAX; i++) {
+		struct cost *c = &t->costs[i];
+
+		if (c->users == 0)
+			c->example = hash;
+		else if (!str_eq(password_cost(c->example), cost))
+			continue;
+		c->users++;
+		return;
+	}
+}
+
 static const char *parse_line(struct users *u, struct table *t,
     struct str line)
 {
@@ -164,8 +191,7 @@ static const char *parse_line(struct users *u, struct table *t,
 	}
 	if (row->uid == (uid_t)-1 || row->gid == (gid_t)-1)
 		return "no uid and gid, and no mail_uid";
-	if (t->example.n == 0 && row->hash.n > 0)
-		t->example = row->hash;
+	count_cost(t, row->hash);
 	if (map_find(t->rows, name) != NULL)
 		return "named twice";
 	{
@@ -405,9 +431,16 @@ enum users_found users_find_login(struct users *u, struct str name,
 
 void users_example_hash(struct users *u, char out[USERS_HASH_MAX])
 {
+	const struct cost *most;
+
 	out[0] = '\0';
 	pthread_rwlock_rdlock(&u->lock);
-	if (u->table != NULL)
-		(void)str_to_c(u->table->example, out, USERS_HASH_MAX);
+	if (u->table != NULL) {
+		most = &u->table->costs[0];
+		for (int i = 1; i < COSTS_MAX; i++)
+			if (u->table->costs[i].users > most->users)
+				most = &u->table->costs[i];
+		(void)str_to_c(most->example, out, USERS_HASH_MAX);
+	}
 	pthread_rwlock_unlock(&u->lock);
 }

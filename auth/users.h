@@ -51,7 +51,8 @@ enum users_found users_find(struct users *, struct str name,
 /* As users_find(), but a name without @ may be completed. */
 enum users_found users_find_login(struct users *, struct str name,
     struct user *user_r);
-/* A hash as the file's first user has it, for checking the password of one
- * who does not exist in the same time. */
+/* A hash that costs what most of the file's users' do, for checking the
+ * password of one who does not exist in the same time; "" when none has a
+ * hash. Users with another cost can be told from both. */
 void users_example_hash(struct users *, char out[USERS_HASH_MAX]);
 #endif

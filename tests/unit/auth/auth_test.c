@@ -107,6 +107,36 @@ static void a_check_for_nobody_costs_what_a_wrong_password_costs(void **state)
 	assert_true(cpu_us() - t > 1000);
 }
 
+static void what_a_check_costs_is_told_by_the_hash(void **state)
+{
+	static const struct { const char *stored, *cost; bool hashed; }
+	rows[] = {
+		{ "$y$j9T$salt$hash", "$y$j9T$", true },
+		{ "{CRYPT}$y$j75$saltsalt$hash", "$y$j75$", true },
+		{ "$6$saltsalt$hash", "$6$", true },
+		{ "$6$rounds=1000$saltsalt$hash", "$6$rounds=1000$", true },
+		{ "$2b$04$abcdefghijklmnopqrstuu", "$2b$04$", true },
+		{ "$1$saltsalt$hash", "$1$", true },
+		{ "{PLAIN}$y$j9T$x", "", false },
+		{ "!", "", false },
+		{ "*", "", false },
+		{ "", "", false },
+		{ "$", "", false },
+		{ "$6", "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct str stored = str_of(rows[i].stored);
+		struct str cost = password_cost(stored);
+
+		assert_int_equal(password_is_hashed(stored), rows[i].hashed);
+		if (rows[i].hashed)
+			assert_true(str_starts(str_of(rows[i].cost), cost) &&
+			    cost.n + 1 == strlen(rows[i].cost));
+	}
+}
+
 static void the_cache_knows_only_what_was_right_lately(void **state)
 {
 	struct cache *c = cache_new(60 * CLOCK_SECOND);
@@ -194,6 +224,28 @@ static void lines_become_users_in_their_place(void **state)
 	unlink(path);
 }
 
+static void nobody_costs_what_most_users_do(void **state)
+{
+	char path[] = "/tmp/users.XXXXXX";
+	struct users_options o = { .dirfd = AT_FDCWD, .path = path,
+		.mail_root = "", .mail_uid = "", .default_domain = "t",
+		.minimum_uid = 1 };
+	char example[USERS_HASH_MAX];
+	struct users *u;
+
+	(void)state;
+	close(mkstemp(path));
+	write_file(path, "p@t:{PLAIN}x:5:6::\nq@t:{PLAIN}y:5:6::\n"
+	    "l@t:!:5:6::\n"
+	    "a@t:$5$rounds=1000$salt$one:5:6::\n"
+	    "b@t:$6$salt$two:5:6::\nc@t:{CRYPT}$6$salt$three:5:6::\n");
+	u = users_new(&o);
+	users_example_hash(u, example);
+	assert_string_equal(example, "$6$salt$two");
+	users_free(&u);
+	unlink(path);
+}
+
 static void a_changed_file_is_read_again(void **state)
 {
 	char path[] = "/tmp/users.XXXXXX";
@@ -243,6 +295,8 @@ int main(void)
 		cmocka_unit_test(hashes_of_crypt_are_checked),
 		cmocka_unit_test(
 		    a_check_for_nobody_costs_what_a_wrong_password_costs),
+		cmocka_unit_test(what_a_check_costs_is_told_by_the_hash),
+		cmocka_unit_test(nobody_costs_what_most_users_do),
 		cmocka_unit_test(the_cache_knows_only_what_was_right_lately),
 		cmocka_unit_test(lines_become_users_in_their_place),
 		cmocka_unit_test(a_changed_file_is_read_again),
