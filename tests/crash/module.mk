@@ -25,4 +25,4 @@ crash-oracle_LDLIBS := $(OPENSSL_LDLIBS)
 TOOLS += crash-early-deliver
 crash-early-deliver_SRCS := $(deliver_SRCS) tests/crash/early_deliver.c
 crash-early-deliver_LIBS := $(deliver_LIBS)
-crash-early-deliver_LDLIBS := -Wl,--wrap=delivery_commit
+crash-early-deliver_LDLIBS := -Wl,--wrap=delivery_commit,--wrap=inbox_release
