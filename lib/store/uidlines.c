@@ -326,8 +326,9 @@ static enum outcome take_keyword(struct reading *r, struct str s)
 {
 	char *to;
 
+	/* It is said to clients as it stands here. */
 	if (s.n < 3 || s.p[0] < 'a' || s.p[0] > 'z' || s.p[1] != ' ' ||
-	    s.n - 2 > MAILBOX_KEYWORD_LEN_MAX)
+	    !keyword_is_ok(str_from(s, 2)))
 		return BAD;
 	to = r->u->keywords[s.p[0] - 'a'];
 	memcpy(to, s.p + 2, s.n - 2);

@@ -128,6 +128,8 @@ static const char *compile_regexp(struct rule *r, struct str pattern,
 		case 'x': options ^= REG_EXTENDED; break;
 		default: return "unknown flag behind the pattern";
 		}
+	if (str_has_nul(pattern))
+		return "a NUL";
 	if ((text = malloc(pattern.n + 1)) == NULL ||
 	    (r->regexp = calloc(1, sizeof(*r->regexp))) == NULL) {
 		free(text);

@@ -298,3 +298,50 @@ int fuzz_file(struct str octets)
 		fuzz_fail(__FILE__, __LINE__, "memfd_create failed");
 	return fd;
 }
+
+#define FILES_MAX 16
+
+static int directory = -1;
+static char directory_path[64];
+static const char *files[FILES_MAX];	/* constants of the targets */
+static size_t file_count;
+
+static void remove_directory(void)
+{
+	while (file_count > 0)
+		unlinkat(directory, files[--file_count], 0);
+	rmdir(directory_path);
+}
+
+int fuzz_directory(const char **path_r)
+{
+	if (directory < 0) {
+		snprintf(directory_path, sizeof(directory_path),
+		    "%s/postern-fuzz-XXXXXX",
+		    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+		if (mkdtemp(directory_path) == NULL || (directory =
+		    open(directory_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+		    < 0)
+			fuzz_fail(__FILE__, __LINE__, "no directory");
+		atexit(remove_directory);
+	}
+	if (path_r != NULL)
+		*path_r = directory_path;
+	return directory;
+}
+
+void fuzz_put_file(const char *name, struct str octets)
+{
+	int fd = openat(fuzz_directory(NULL), name,
+	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	size_t i = 0;
+
+	while (i < file_count && strcmp(files[i], name) != 0)
+		i++;
+	if (i == file_count && i < FILES_MAX)
+		files[file_count++] = name;
+	if (fd < 0 || (octets.n > 0 && pwrite(fd, octets.p, octets.n, 0) !=
+	    (ssize_t)octets.n))
+		fuzz_fail(__FILE__, __LINE__, "cannot write %s", name);
+	close(fd);
+}

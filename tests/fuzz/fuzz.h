@@ -100,4 +100,12 @@ void fuzz_mute_log(void);
 /* A file descriptor of a file in memory with these octets, offset 0; the
  * caller closes it. */
 int fuzz_file(struct str octets);
+/*
+ * A directory of this process, in memory where the machine has such a place
+ * (a sync costs nothing there); its path. It is removed at exit, with the
+ * files that fuzz_put_file() made.
+ */
+int fuzz_directory(const char **path_r);
+/* The file of that name in it has these octets now. */
+void fuzz_put_file(const char *name, struct str octets);
 #endif

@@ -6,7 +6,6 @@
  * checksums made right, is refused or read within its bounds.
  */
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/crc32c.h"
@@ -21,7 +20,6 @@
 #define RECIPIENTS 5
 
 static int spool = -1;
-static char spool_path[64];
 
 /* Strings of the envelope, a line each. */
 static void make_envelope(struct fuzz_in *in, struct queue_envelope *e,
@@ -331,15 +329,6 @@ static int settled(void *ctx)
 	return 0;
 }
 
-static void put_done(struct str octets)
-{
-	int fd = openat(spool, "done", O_RDWR | O_CREAT | O_TRUNC, 0600);
-
-	fuzz_check(fd >= 0 && pwrite(fd, octets.p, octets.n, 0) ==
-	    (ssize_t)octets.n, "done");
-	close(fd);
-}
-
 /* Records that were synced are there, in order, after any damage behind
  * them; what damage leaves was once written. */
 static void check_done(struct fuzz_in in)
@@ -379,7 +368,7 @@ static void check_done(struct fuzz_in in)
 	at = fuzz_number(&in, file.n - 1);
 	if (fuzz_bool(&in))
 		file.p[at] = (char)(file.p[at] ^ (1 + fuzz_octet(&in) % 255));
-	put_done(buf_str(&file));
+	fuzz_put_file("done", buf_str(&file));
 	if ((d = queue_done_open(spool, area)) != NULL) {
 		struct str rest, line;
 
@@ -412,7 +401,7 @@ static void check_done_raw(struct str s)
 		for (int k = 0; k < 4; k++)
 			file.p[at + (size_t)k] = (char)(sum >> 8 * k);
 	}
-	put_done(buf_str(&file));
+	fuzz_put_file("done", buf_str(&file));
 	if ((d = queue_done_open(spool, 1024)) != NULL) {
 		(void)queue_done_read(d, add_done, &got);
 		(void)queue_done_add(d, 7, 0, QUEUE_LOG_SENT, 1);
@@ -443,21 +432,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	return 0;
 }
 
-static void remove_spool(void)
-{
-	unlinkat(spool, "done", 0);
-	rmdir(spool_path);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc, (void)argv;
-	/* In memory where there is a place: a sync costs nothing there. */
-	snprintf(spool_path, sizeof(spool_path), "%s/postern-fuzz-XXXXXX",
-	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	fuzz_check(mkdtemp(spool_path) != NULL, "mkdtemp");
-	spool = open(spool_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	fuzz_check(spool >= 0, "open");
-	atexit(remove_spool);
+	spool = fuzz_directory(NULL);
 	return 0;
 }

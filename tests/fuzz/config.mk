@@ -1,0 +1,1 @@
+fuzz_config_LIBS := config base

@@ -1,0 +1,1 @@
+fuzz_table_LIBS := table config base
