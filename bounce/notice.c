@@ -236,6 +236,10 @@ static void write_explanation(const struct notice *n, const struct shape *sh,
 		if (r->envelope->original.n > 0 &&
 		    !str_eq_nocase(r->envelope->original,
 		    r->envelope->address)) {
+			/* Two long ones are too much for a line. */
+			if (r->envelope->original.n + r->envelope->address.n >
+			    LINE_MAX_RFC5322 / 4)
+				submission_write(s, STR("\r\n   "));
 			submission_write(s, STR(" (expanded from <"));
 			write_address(s, r->envelope->original);
 			submission_write(s, STR(">)"));

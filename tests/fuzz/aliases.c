@@ -18,7 +18,7 @@ static void check_again(struct str text, struct arena *arena)
 
 	mail_path_split(text, &local, &domain);
 	/* A quoted local-part with "@" and no domain looks like another. */
-	if (local.n == 0 || (domain.n > 0 &&
+	if (local.n == 0 || str_ends(text, STR("@")) || (domain.n > 0 &&
 	    !mail_domain_is_valid(domain, true)))
 		return;
 	buf_init(&out, SIZE_MAX);

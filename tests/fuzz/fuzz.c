@@ -330,7 +330,7 @@ int fuzz_directory(const char **path_r)
 	return directory;
 }
 
-void fuzz_put_file(const char *name, struct str octets)
+int fuzz_new_file(const char *name)
 {
 	int fd = openat(fuzz_directory(NULL), name,
 	    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -340,8 +340,17 @@ void fuzz_put_file(const char *name, struct str octets)
 		i++;
 	if (i == file_count && i < FILES_MAX)
 		files[file_count++] = name;
-	if (fd < 0 || (octets.n > 0 && pwrite(fd, octets.p, octets.n, 0) !=
-	    (ssize_t)octets.n))
+	if (fd < 0)
+		fuzz_fail(__FILE__, __LINE__, "cannot make %s", name);
+	return fd;
+}
+
+void fuzz_put_file(const char *name, struct str octets)
+{
+	int fd = fuzz_new_file(name);
+
+	if (octets.n > 0 && pwrite(fd, octets.p, octets.n, 0) !=
+	    (ssize_t)octets.n)
 		fuzz_fail(__FILE__, __LINE__, "cannot write %s", name);
 	close(fd);
 }

@@ -108,4 +108,6 @@ int fuzz_file(struct str octets);
 int fuzz_directory(const char **path_r);
 /* The file of that name in it has these octets now. */
 void fuzz_put_file(const char *name, struct str octets);
+/* It, empty, open for reading and writing. */
+int fuzz_new_file(const char *name);
 #endif

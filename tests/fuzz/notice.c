@@ -11,6 +11,7 @@
 #include "fuzz.h"
 #include "mail/header.h"
 #include "mail/mime.h"
+#include "mail/path.h"
 #include "queue/commit.h"
 
 #define ID UINT64_C(0x6925B1F30001)
@@ -109,6 +110,12 @@ static void check_message(struct str text, size_t recipients,
 	    mail_header_count(text, "From") == 1, "header fields");
 }
 
+/* As long as a path may be (MAIL_PATH_LONG_MAX), quoted or not. */
+static struct str take_address(struct fuzz_in *in)
+{
+	return str_sub(fuzz_field(in, '\n'), 0, MAIL_PATH_LONG_MAX / 2 - 2);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct fuzz_in in = fuzz_in(p, n);
@@ -122,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	struct params params;
 	struct submission sub;
 	const char *why = NULL;
-	int fd = fuzz_file(STR("")), rc;
+	int fd = fuzz_new_file("message"), rc;
 	struct notice notice = { .params = &params, .reader = &reader,
 		.queue_id = "6925B1F30001", .recipients = r };
 	struct str pairs[2] = { STR("myhostname=mx.our.test"),
@@ -133,13 +140,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	notice.count = e.recipient_count = 1 + fuzz_number(&in, 2);
 	e.flags = (unsigned)fuzz_number(&in, 63);
 	e.ret = (enum queue_ret)fuzz_number(&in, 2);
-	e.sender = to = fuzz_field(&in, '\n');
-	e.envid = fuzz_field(&in, '\n');
+	e.sender = to = take_address(&in);
+	e.envid = str_sub(fuzz_field(&in, '\n'), 0, 100);
 	for (size_t i = 0; i < notice.count; i++) {
 		q[i] = (struct queue_recipient){ .notify =
 		    (unsigned)fuzz_number(&in, 15) };
-		q[i].address = fuzz_field(&in, '\n');
-		q[i].original = fuzz_field(&in, '\n');
+		q[i].address = take_address(&in);
+		q[i].original = take_address(&in);
 		q[i].orcpt = fuzz_field(&in, '\n');
 		r[i] = (struct notice_recipient){ .relayed = fuzz_bool(&in),
 			.when = 1764100001000000 };
@@ -153,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	fuzz_check(queue_commit_append(c, fuzz_rest(&in)) == 0, "append");
 	rc = queue_commit(c, &e, &why);
 	queue_commit_end(&c);
+	fuzz_check(rc == 0 || strstr(why, "envelope") != NULL, "%s", why);
 	if (rc == 0 && queue_reader_open(&reader, fd, ID, arena, &why) == 0) {
 		for (size_t i = 0; i < notice.count; i++)
 			r[i].envelope = &reader.envelope.recipients[i];
