@@ -167,10 +167,13 @@ static struct message *read_message(struct load *l,
 	struct queue_reader r;
 	struct log_state s;
 	uint64_t end;
+	int error;
 
+	errno = ENOMEM;
 	if (arena == NULL || queue_reader_open(&r, fd, name->id, arena,
 	    why) < 0)
 		goto out;
+	errno = ENOMEM;
 	states = arena_array(arena, r.envelope.recipient_count + 1,
 	    sizeof(*states));
 	if (states == NULL)
@@ -192,8 +195,26 @@ static struct message *read_message(struct load *l,
 	for (size_t i = 0; i < m->recipient_count; i++)
 		m->recipients[i].state = states[i];
 out:
+	error = errno;
 	arena_free(&arena);
+	errno = error;
 	return m;
+}
+
+/* Its sums are right and what they are the sums of is not: nothing that
+ * cleanup writes, and no better the next time. */
+static void set_aside(struct load *l, const struct queue_name *as,
+    const char *why)
+{
+	struct queue_name name = *as;
+	char text[QUEUE_ID_SIZE];
+
+	queue_id_text(name.id, text);
+	if (queue_spool_move(&l->qmgr->spool, &name, QUEUE_CORRUPT, 0) < 0)
+		log_warn("%s: damaged (%s), cannot be moved to corrupt/: %s",
+		    text, why, strerror(errno));
+	else
+		log_warn("%s: damaged (%s), moved to corrupt/", text, why);
 }
 
 /* The registry's claim passes to the message, or is dropped. */
@@ -205,8 +226,13 @@ static void take_message(struct load *l, const struct queue_name *name,
 	char text[QUEUE_ID_SIZE];
 
 	if (m == NULL) {
-		log_warn("%s: %s", queue_id_text(name->id, text), why);
-		l->left = true;
+		if (errno == EBADMSG) {
+			set_aside(l, name, why);
+		} else {
+			log_warn("%s: %s", queue_id_text(name->id, text),
+			    why);
+			l->left = true;
+		}
 		registry_drop(&l->qmgr->registry, name->id);
 		return;
 	}
@@ -352,8 +378,10 @@ static void run_run(struct disk_work *dw)
 {
 	struct load *l = (struct load *)dw;
 
-	if (l->incoming && load_incoming(l) < 0)
+	if (l->incoming && load_incoming(l) < 0) {
 		log_warn("cannot read incoming/: %s", strerror(errno));
+		l->left_incoming = true;
+	}
 	if (queue_spool_scan(&l->qmgr->spool, QUEUE_DEFERRED, l->until,
 	    see_deferred, l) < 0)
 		log_warn("cannot read deferred/: %s", strerror(errno));
@@ -409,8 +437,8 @@ static void run_done(struct disk_work *dw)
 
 	q->scanning = false;
 	q->deferred_left = l->left;
-	if (l->incoming)
-		q->incoming_left = l->left_incoming;
+	/* One that was left while we looked stays noted. */
+	q->incoming_left |= l->left_incoming;
 	if (l->next_due < q->next_due)
 		q->next_due = l->next_due;
 	admit_loaded(l);
@@ -438,6 +466,7 @@ void load_run(struct qmgr *q)
 	l->until = clock_wall() / CLOCK_SECOND;
 	l->most = qmgr_room(q) < RUN_MAX ? qmgr_room(q) : RUN_MAX;
 	l->incoming = q->incoming_left;
+	q->incoming_left = false;
 	l->resolve = true;
 	l->seen_room = SIZE_MAX; /* nobody asks */
 	q->scanning = true;
