@@ -17,8 +17,8 @@
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(WITH_ASAN)
-void __asan_poison_memory_region(const volatile void *, size_t);
-void __asan_unpoison_memory_region(const volatile void *, size_t);
+void __asan_poison_memory_region(volatile void *, size_t);
+void __asan_unpoison_memory_region(volatile void *, size_t);
 #define FORBID(p, n) __asan_poison_memory_region((p), (n))
 #define ALLOW(p, n) __asan_unpoison_memory_region((p), (n))
 #define GAP 16u
