@@ -459,7 +459,7 @@ def queue(inst):
     return [json.loads(s) for s in p.stdout.splitlines()]
 
 
-def deliver_all(inst, timeout=60):
+def deliver_all(inst, timeout=30):
     """Flushes until the queue has nothing but what is on hold."""
     last = []
 
