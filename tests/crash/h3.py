@@ -13,8 +13,9 @@ Meanwhile processes are killed (SIGKILL): one at random, all of one program,
 master alone, everything; master is then started again, at once or after a
 while. After each round the load ends, the queue runs dry, the suite stops and
 crash-oracle (oracle.c) judges all that clients were told. Beside that: a uid
-of a mailbox never stands for two messages, and what POP3 and IMAP clients
-read has the octets that were sent.
+of a mailbox never stands for two messages, UIDVALIDITY stays, a flag that was
+stored stays, and what POP3 and IMAP clients read has the octets that were
+sent.
 
 First the same is done with a `deliver` that answers before it commits
 (early_deliver.c). When that is not caught the harness is blind and fails.
@@ -580,7 +581,10 @@ class Imap(Client):
     def __init__(self, load, name, rng):
         super().__init__(load, name, rng)
         self.rcpt = f"{IMAP_USER}@{DOMAIN}"
-        self.uids = {}          # (folder, UIDVALIDITY) -> {uid: token}
+        self.validity = {}      # folder -> UIDVALIDITY
+        self.uidnext = {}       # folder -> UIDNEXT
+        self.uids = {}          # folder -> {uid: token}
+        self.flagged = {}       # folder -> uids that have \\Flagged
 
     def session(self):
         with imaptalk.Talk(self.inst.port("imap"), self.rcpt,
@@ -600,25 +604,38 @@ class Imap(Client):
         answer = self.talk.cmd(f"SELECT {folder}")
         if answer.status != "OK":
             raise Lost
-        known = self.uids.setdefault(
-            (folder, answer.one(r"UIDVALIDITY (\d+)")[1]), {})
-        here = self.look(folder, known,
-                         int(answer.one(r"UIDNEXT (\d+)")[1]))
+        validity = answer.one(r"UIDVALIDITY (\d+)")[1]
+        uidnext = int(answer.one(r"UIDNEXT (\d+)")[1])
+        # RFC 3501 2.3.1.1
+        if self.validity.setdefault(folder, validity) != validity or \
+                self.uidnext.get(folder, 0) > uidnext:
+            self.load.problems.append(
+                f"{folder}: UIDVALIDITY {self.validity[folder]}, UIDNEXT "
+                f"{self.uidnext.get(folder)}, then {validity}, {uidnext}")
+        self.uidnext[folder] = uidnext
+        here = self.look(folder, uidnext)
         if here:
             self.rng.choice((self.copy, self.move, self.flag, self.expunge,
                              self.expunge, self.read))(folder, here)
 
-    def look(self, folder, known, uidnext):
+    def look(self, folder, uidnext):
         """uid -> token of a few messages."""
+        known = self.uids.setdefault(folder, {})
+        flagged = self.flagged.setdefault(folder, set())
         first = max(1, uidnext - self.rng.choice((10, 100, 1000)))
         answer = self.talk.cmd(
             f"UID FETCH {first}:{first + 60} "
-            "(BODY.PEEK[HEADER.FIELDS (X-PROOF)])")
+            "(FLAGS BODY.PEEK[HEADER.FIELDS (X-PROOF)])")
         here = {}
-        for m in answer.of(r"FETCH \(.*UID (\d+).*X-Proof: (\S+)"):
-            here[int(m[1])] = m[2]
-        for m in answer.of(r"FETCH \(.*X-Proof: (\S+).* UID (\d+)\)"):
-            here[int(m[2])] = m[1]
+        for text in answer.untagged:
+            uid = re.search(r"\bUID (\d+)", text)
+            token = re.search(r"^X-Proof: (\S+)", text, re.M)
+            if uid and token:
+                here[int(uid[1])] = token[1]
+            if uid and token and int(uid[1]) in flagged and \
+                    "\\Flagged" not in text:
+                self.load.problems.append(
+                    f"{folder}: uid {uid[1]} has lost its flag: {text}")
         for uid, token in here.items():
             if known.setdefault(uid, token) != token:
                 self.load.problems.append(
@@ -666,9 +683,10 @@ class Imap(Client):
     def other(self, folder):
         return self.rng.choice([f for f in self.folders if f != folder])
 
-    def flag(self, _folder, here):
-        self.command("STORE {} +FLAGS.SILENT (\\Flagged $Work)",
-                     self.some(here))
+    def flag(self, folder, here):
+        uids = self.some(here)
+        if self.command("STORE {} +FLAGS.SILENT (\\Flagged $Work)", uids):
+            self.flagged[folder].update(uids)
 
     def expunge(self, _folder, here):
         uids = self.some(here)
@@ -850,10 +868,19 @@ class Harness:
               f"{verdict.last()}, {verdict.extra} extra copies", flush=True)
         if self.verbose:
             print(f"h3: {dict(load.counts)}")
+            self.print_fatal()
         ledger.close()
         if verdict.ok:
             os.unlink(ledger.path)
         return verdict
+
+    def print_fatal(self):
+        """Why programs ended themselves."""
+        lines = collections.Counter(
+            re.sub(r"\d+", "N", m) for m in re.findall(
+                r"postern/(.*fatal: .*)", self.suite.inst.log()))
+        for line, count in lines.most_common(20):
+            print(f"h3: {count} times {line}")
 
     def keep(self, number):
         """The evidence of a failure, when a place for it was given."""

@@ -49,7 +49,7 @@ struct oracle {
 	struct killed *killed;
 	size_t killed_count;
 	unsigned deaths;	/* killed, powercut and fault lines */
-	bool died;		/* of them, a killed or a powercut */
+	bool died;		/* a process died, or all */
 	unsigned window;
 	unsigned acked, found, lost, damaged, duplicated, residue, gone;
 	unsigned extra;		/* copies more, within the window */

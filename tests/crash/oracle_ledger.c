@@ -189,10 +189,10 @@ static void on_killed(struct line *l)
 	o->killed = oracle_grow(o->killed, o->killed_count,
 	    sizeof(*o->killed));
 	o->killed[o->killed_count++].pid = (long)pid;
-	if (l->late || str_eq_c(l->words[0], "ended"))
+	if (l->late)
 		return;
-	o->deaths++;
 	o->died = true;
+	o->deaths += str_eq_c(l->words[0], "killed");
 }
 
 static void on_powercut(struct line *l)
