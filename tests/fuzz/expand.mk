@@ -1,0 +1,1 @@
+fuzz_expand_LIBS := config base
