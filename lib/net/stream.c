@@ -104,6 +104,11 @@ void stream_set_deadline(struct stream *s, int64_t deadline)
 	s->deadline = deadline;
 }
 
+int64_t stream_deadline(const struct stream *s)
+{
+	return s->deadline;
+}
+
 void stream_set_discard_max(struct stream *s, size_t octets)
 {
 	s->discard_max = octets;

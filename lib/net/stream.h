@@ -66,6 +66,7 @@ void stream_set_timeout(struct stream *, int64_t read_us, int64_t write_us);
 /* No read or write waits past this clock_now() value, however the octets
  * drip: for one command, one handshake. CLOCK_NEVER: none. */
 void stream_set_deadline(struct stream *, int64_t deadline);
+int64_t stream_deadline(const struct stream *);
 /* Octets of one over-long line that are swallowed before STREAM_FLOOD;
  * at first 65536. */
 void stream_set_discard_max(struct stream *, size_t octets);

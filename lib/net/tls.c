@@ -317,9 +317,10 @@ static struct conn *conn_new(SSL_CTX *ctx, struct stream *s,
 static int handshake(struct conn *c, int (*step)(SSL *), int64_t deadline,
     const char **why_r)
 {
+	int64_t own = stream_deadline(c->stream);
 	int r;
 
-	c->deadline = deadline;
+	c->deadline = deadline < own ? deadline : own;
 	c->err = 0;
 	ERR_clear_error();
 	r = step(c->ssl);
