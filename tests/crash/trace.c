@@ -54,6 +54,11 @@ static struct rule rule;
 static FILE *record;
 static int64_t last_stop;
 static int64_t quiet_for;	/* a `quiet` waits for so long; 0: none */
+static struct {
+	char program[32];
+	int count;		/* 0: nobody waits for it */
+	int64_t until;
+} settling;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -335,6 +340,48 @@ static void reap(void)
 
 /* --- commands --- */
 
+static bool is_waiting(const struct tracee *t)
+{
+	return t->tid == t->process->pid && !t->process->killed &&
+	    t->call.entered && (t->call.number == SYS_epoll_wait ||
+		t->call.number == SYS_epoll_pwait);
+}
+
+static void look_if_settled(void)
+{
+	struct tracee *t;
+	int n = 0;
+
+	if (settling.count == 0)
+		return;
+	for (int i = 0; i < BUCKETS; i++)
+		LIST_FOREACH(t, &tracees[i], link)
+			if (is_waiting(t) && strcmp(t->process->program,
+				settling.program) == 0)
+				n++;
+	if (n >= settling.count)
+		say("ok");
+	else if (now_us() >= settling.until)
+		say("error not settled");
+	else
+		return;
+	settling.count = 0;
+}
+
+static void take_settled(const char *text)
+{
+	int ms;
+
+	if (sscanf(text, "%31s %d %d", settling.program, &settling.count,
+		&ms) != 3 || settling.count <= 0) {
+		settling.count = 0;
+		say("error settled PROGRAM N MS");
+		return;
+	}
+	settling.until = now_us() + (int64_t)ms * 1000;
+	look_if_settled();
+}
+
 static void watch(const char *whom)
 {
 	struct tracee *t;
@@ -453,7 +500,9 @@ static void command(char *line)
 	else if (strcmp(line, "killall") == 0) {
 		end_all();
 		say("ok");
-	} else if (strcmp(line, "quiet") == 0) {
+	} else if (strcmp(line, "settled") == 0)
+		take_settled(rest);
+	else if (strcmp(line, "quiet") == 0) {
 		quiet_for = atol(rest) * 1000;
 		last_stop = now_us();
 	} else
@@ -483,6 +532,8 @@ static int patience(void)
 {
 	int64_t left;
 
+	if (settling.count > 0)
+		return (int)((settling.until - now_us()) / 1000) + 1;
 	if (quiet_for == 0)
 		return -1;
 	left = last_stop + quiet_for - now_us();
@@ -513,6 +564,7 @@ int main(void)
 		while (read(p[1].fd, &si, sizeof(si)) > 0)
 			;
 		reap();
+		look_if_settled();
 		if (p[0].revents != 0)
 			take_commands();
 	}

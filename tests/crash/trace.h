@@ -18,6 +18,9 @@
  *	killall				SIGKILL to all
  *	quiet MS			answered when no call of a watched
  *					program stopped for so long
+ *	settled PROGRAM N MS		answered when N processes of it wait
+ *					in epoll_wait() (they must be watched)
+ *					or, "error", after so long
  *
  *	fired PROGRAM PID CALL N PATH	the rule has done it
  *	exec PROGRAM PID

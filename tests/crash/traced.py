@@ -11,10 +11,13 @@ H2 (h2.py) and H5 (h5.py) are two ways to use it.
 """
 import base64
 import hashlib
+import itertools
 import os
+import random
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +27,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "system"))
+import conftest  # noqa: E402
 from conftest import BIN, Instance  # noqa: E402
 
 PASSWORD = "secret"
@@ -446,11 +450,11 @@ class AppendWay(Way):
 
 class _Removal(Way):
     """Something is taken out of a mailbox that two messages are in."""
-    verb = None
 
     def send(self, token):
         rcpt = self.rcpt(token)
-        for t in (token, token + "-stays"):
+        stays = "stays-" + token.split("-", 1)[1]
+        for t in (token, stays):
             self.suite.put_into_mailbox(t, make_message(t), rcpt)
         self.suite.ledger(f"taking {token} {rcpt}")
         try:
@@ -506,6 +510,24 @@ class Pop3Way(_Removal):
         return None
 
 
+class ReplaceWay(SmtpWay):
+    """SMTP just after a program died: master starts another meanwhile."""
+    programs = ("master",)
+    victim = "lookup"
+
+    def submit(self, token, message, rcpt):
+        suite = self.suite
+        if not suite.pids.get(self.victim):
+            return "refused without"
+        pid = min(suite.pids[self.victim])
+        suite.ledger(f"killed {self.victim} {pid}")
+        suite.ours.add(pid)
+        os.kill(int(pid), signal.SIGKILL)
+        if suite.tracer.wait(5, "exec", self.victim) is None:
+            return "refused without"
+        return super().submit(token, message, rcpt)
+
+
 class ExpungeWay(_Removal):
     """IMAP STORE \\Deleted and EXPUNGE."""
     programs = ("imapd",)
@@ -526,7 +548,6 @@ class ExpungeWay(_Removal):
                        if line.startswith(b"* SEARCH")]
             if said != "OK" or not numbers or not numbers[0]:
                 return "refused gone"
-            # the token is also the beginning of the one that stays
             n = int(numbers[0][0])
             for line in self.after:
                 c.say("d " + line.format(n=n) + "\r\n")
@@ -540,16 +561,18 @@ WAYS = {
     "smtp": SmtpWay, "big": BigWay, "relay": RelayWay, "defer": DeferWay,
     "bounce": BounceWay, "forward": ForwardWay, "sendmail": SendmailWay,
     "append": AppendWay, "pop3": Pop3Way, "expunge": ExpungeWay,
+    "replace": ReplaceWay,
 }
 
 
 class Suite:
     """One instance, its tracer, its ledger."""
 
-    def __init__(self, name="trace", sets=(), verbose=False):
+    def __init__(self, name="trace", sets=(), verbose=False, quiet=False):
         self.parent = tempfile.mkdtemp(prefix=f"postern-{name}.")
         os.chmod(self.parent, 0o755)
         self.verbose = verbose
+        self.quiet = quiet      # its problems are what is wanted
         self.sink = Sink(os.path.join(self.parent, "sink"))
         sets = ("mynetworks=127.0.0.0/8",
                 f"relayhost=[127.0.0.1]:{self.sink.port}",
@@ -569,6 +592,8 @@ class Suite:
         self.users = {}         # token -> address
         self.mail = {}          # user's directory -> {name: tokens}
         self.problems = []
+        self.pids = {}          # program -> those that run
+        self.ours = set()       # pids that we killed ourselves
         self.expected = {}      # acked tokens -> way
         self.down = True
         self.ways = {n: w(self) for n, w in WAYS.items()}
@@ -606,7 +631,7 @@ class Suite:
         return token
 
     def user_of(self, token):
-        return self.users[token.removesuffix("-stays")]
+        return self.users[token]
 
     # --- the ledger ---
 
@@ -619,17 +644,22 @@ class Suite:
                     f"{len(message)} {rcpt}")
 
     def on_event(self, event):
+        if event[0] == "exec":
+            self.pids.setdefault(event[1], set()).add(event[2])
+        elif event[0] in ("killed", "died", "ended"):
+            self.pids.get(event[1], set()).discard(event[2])
         if event[0] == "killed":
             self.ledger(f"killed {event[1]} {event[2]}")
-        elif event[0] == "died":
+        elif event[0] == "died" and event[2] not in self.ours:
             self.problem(f"DIED {event[1]} of signal {event[3]}")
         if self.verbose:
             print("   ", *event)
 
     def problem(self, text):
         self.problems.append(text)
-        print(text)
-        sys.stdout.flush()
+        if not self.quiet:
+            print(text)
+            sys.stdout.flush()
 
     # --- the suite ---
 
@@ -667,13 +697,24 @@ class Suite:
             time.sleep(0.001)
         self.down = True
 
-    def wait_replaced(self, program, patience=5):
-        """After a kill: until master has started the next one."""
-        if program in PERMANENT:
-            if self.tracer.wait(patience, "exec", program) is None:
-                self.problem(f"STUCK no new {program} after its death")
-                return False
-        return True
+    def count_alive(self, program):
+        """Processes that are replaced when one dies."""
+        if program not in PERMANENT:
+            return 0
+        return int(self.tracer.command(f"alive {program}"))
+
+    def wait_replaced(self, program, count, patience=10):
+        """After a kill: until so many serve again. The program is watched,
+        or the tracer would not know."""
+        if count == 0:
+            return True
+        try:
+            self.tracer.command(
+                f"settled {program} {count} {patience * 1000}")
+            return True
+        except ValueError:
+            self.problem(f"STUCK no new {program} after its death")
+            return False
 
     # --- what arrived ---
 
@@ -713,7 +754,7 @@ class Suite:
                 os.chown(path, *self.owner)
         os.chown(os.path.dirname(directory), *self.owner)
         self.serial += 1
-        name = f"1700000000.{self.serial}.put"
+        name = f"1700000000.{self.serial:06}.put"
         tmp = os.path.join(directory, "tmp", name)
         with open(tmp, "wb") as f:
             f.write(message.replace(b"\r\n", b"\n"))
@@ -736,7 +777,7 @@ class Suite:
     # --- the verdict ---
 
     def verdict(self):
-        """Number of problems; prints each."""
+        """Problems are in the list; the oracle's last line."""
         log = self.instance.log()
         if not self.down:
             self.end()
@@ -754,7 +795,7 @@ class Suite:
         for line in log.splitlines():
             if "panic:" in line:
                 self.problem(line)
-        return len(self.problems), p.stdout.strip().splitlines()[-1]
+        return p.stdout.strip().splitlines()[-1]
 
     def close(self, keep=False):
         self.tracer.close()
@@ -764,3 +805,22 @@ class Suite:
             print(f"kept: {self.parent}")
         else:
             shutil.rmtree(self.parent, ignore_errors=True)
+
+
+def started_suite(name, **kw):
+    """A suite that runs. Several are made at once, in processes that forked
+    from one: each looks for ports elsewhere."""
+    random.seed()
+    conftest._bases = itertools.cycle(
+        random.sample(range(10000, 31000, 37), 500))
+    for _ in range(20):
+        suite = Suite(name, **kw)
+        if suite.start() == 0:
+            return suite
+        with open(os.path.join(suite.parent, "output"),
+                  encoding="utf-8") as f:
+            why = f.read()
+        suite.close()
+        if "Address already in use" not in why:
+            raise RuntimeError(why)
+    raise RuntimeError("no free ports")
