@@ -6,14 +6,19 @@
 #include "queue/done.h"
 #include "queue/wire.h"
 
+#define FILE_NAME "done"
+#define NEW_FILE "done.new"
 #define RECORD 32u
+/* Octets that go to the disk at a time when many do. */
+#define CHUNK 65536u
+/* Of a log that had to grow. */
+#define AREA_MAX ((size_t)1 << 30)
 
 struct record {
 	uint64_t id;
 	uint32_t recipient, what;
 	int64_t when;
 };
-
 
 /* Of this id the live records before that number may go; later ones were
  * made when it was in work again. */
@@ -23,6 +28,7 @@ struct forgotten {
 };
 
 struct queue_done {
+	int dir;		/* the spool's */
 	int fd;
 	size_t area;		/* octets of one area */
 	uint32_t generation;
@@ -108,20 +114,24 @@ static int start_area(struct queue_done *d, unsigned area, uint32_t generation)
 	return 0;
 }
 
-/* A new file: both areas written with zeros, so that no later write
+/* Zeros from `at` to the end of both areas, so that no later write
  * allocates. */
-static int make_areas(struct queue_done *d, int spool_dir)
+static int fill(int fd, size_t at, size_t end)
 {
-	char *zero = calloc(1, 65536);
+	char *zero = calloc(1, CHUNK);
 	int rc = zero == NULL ? -1 : 0;
 
-	for (size_t at = 0; rc == 0 && at < 2 * d->area; at += 65536) {
-		size_t n = 2 * d->area - at < 65536 ? 2 * d->area - at : 65536;
-
-		rc = sys_pwrite_all(d->fd, zero, n, (off_t)at);
-	}
+	for (; rc == 0 && at < end; at += CHUNK)
+		rc = sys_pwrite_all(fd, zero, end - at < CHUNK ? end - at :
+		    CHUNK, (off_t)at);
 	free(zero);
-	if (rc < 0 || sys_fsync(d->fd) < 0 || sys_fsync(spool_dir) < 0)
+	return rc;
+}
+
+static int make_areas(struct queue_done *d)
+{
+	if (fill(d->fd, 0, 2 * d->area) < 0 || sys_fsync(d->fd) < 0 ||
+	    sys_fsync(d->dir) < 0)
 		return -1;
 	d->at = RECORD;
 	return start_area(d, 0, 1);
@@ -153,32 +163,43 @@ static int load(struct queue_done *d)
 	return 0;
 }
 
+/* The file, with what was recorded in it. */
+static int open_file(struct queue_done *d)
+{
+	size_t asked = d->area;
+	struct stat st;
+	int rc = 1;
+
+	/* What a crash left of a log that was growing. */
+	if (sys_unlinkat(d->dir, NEW_FILE) < 0 && errno != ENOENT)
+		return -1;
+	d->fd = sys_openat(d->dir, FILE_NAME, O_RDWR | O_CREAT | O_NOFOLLOW,
+	    0600);
+	if (d->fd < 0 || fstat(d->fd, &st) < 0)
+		return -1;
+	/* An area's size is the file's, once it is made. */
+	if ((size_t)st.st_size >= 4 * RECORD &&
+	    (size_t)st.st_size % (2 * RECORD) == 0) {
+		d->area = (size_t)st.st_size / 2;
+		rc = load(d);
+	}
+	if (rc != 1)
+		return rc;
+	d->area = asked;
+	return make_areas(d);
+}
+
 struct queue_done *queue_done_open(int spool_dir, size_t area)
 {
 	struct queue_done *d = calloc(1, sizeof(*d));
-	struct stat st;
-	int rc = -1;
 
 	if (d == NULL)
 		return NULL;
 	d->area = area / RECORD * RECORD;
+	d->fd = -1;
 	buf_init(&d->pending, 16u << 20);
-	d->fd = sys_openat(spool_dir, "done", O_RDWR | O_CREAT | O_NOFOLLOW,
-	    0600);
-	if (d->fd < 0 || fstat(d->fd, &st) < 0) {
-		queue_done_close(&d);
-		return NULL;
-	}
-	/* An area's size is the file's, once it is made. */
-	if ((size_t)st.st_size >= 4 * RECORD &&
-	    (size_t)st.st_size % (2 * RECORD) == 0)
-		d->area = (size_t)st.st_size / 2;
-	else
-		st.st_size = 0;
-	rc = st.st_size > 0 ? load(d) : 1;
-	if (rc == 1)
-		rc = make_areas(d, spool_dir);
-	if (rc < 0)
+	d->dir = fcntl(spool_dir, F_DUPFD_CLOEXEC, 3);
+	if (d->dir < 0 || open_file(d) < 0)
 		queue_done_close(&d);
 	return d;
 }
@@ -192,6 +213,8 @@ void queue_done_close(struct queue_done **dp)
 		return;
 	if (d->fd >= 0)
 		sys_close(d->fd);
+	if (d->dir >= 0)
+		sys_close(d->dir);
 	free(d->forgotten);
 	buf_fini(&d->pending);
 	free(d->live);
@@ -289,39 +312,99 @@ static void drop_forgotten(struct queue_done *d)
 	d->forgotten_count = 0;
 }
 
+/* All live records (the pending ones are among them) from `at` on. */
+static int write_live(const struct queue_done *d, int fd, off_t at,
+    uint32_t generation)
+{
+	unsigned char *chunk = malloc(CHUNK);
+	size_t i = 0;
+	int rc = chunk == NULL ? -1 : 0;
+
+	while (rc == 0 && i < d->live_count) {
+		size_t n = 0;
+
+		for (; n < CHUNK && i < d->live_count; n += RECORD)
+			encode(&d->live[i++], generation, chunk + n);
+		rc = sys_pwrite_all(fd, chunk, n, at);
+		at += (off_t)n;
+	}
+	free(chunk);
+	return rc;
+}
+
 /*
- * All live records (the pending ones are among them) go to the other area
- * behind the place of its first record, which is written when they are
- * durable. A crash before that leaves the old area, in which everything
- * synced still stands.
+ * The live records go to the other area behind the place of its first
+ * record, which is written when they are durable. A crash before that leaves
+ * the old area, in which everything synced still stands.
  */
+static int use_other_area(struct queue_done *d, uint32_t generation)
+{
+	unsigned other = !d->current;
+
+	if (write_live(d, d->fd, area_offset(d, other) + RECORD, generation) <
+	    0 || sys_fdatasync(d->fd) < 0)
+		return -1;
+	return start_area(d, other, generation);
+}
+
+/*
+ * So many recipients of messages that are not over yet (much mail to many
+ * at once) that half an area does not hold them: a file with larger areas
+ * takes the place of this one, whole, when it is durable. A crash leaves
+ * this or that, and everything synced is in both.
+ */
+static int grow(struct queue_done *d, size_t area, uint32_t generation)
+{
+	struct queue_done larger = *d;
+	struct record first = { 0 };
+	unsigned char raw[RECORD];
+	int fd = sys_openat(d->dir, NEW_FILE,
+	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -1;
+	larger.fd = fd;
+	larger.area = area;
+	larger.current = 0;
+	larger.generation = generation;
+	encode(&first, generation, raw);
+	if (sys_pwrite_all(fd, raw, RECORD, 0) < 0 ||
+	    write_live(d, fd, RECORD, generation) < 0 ||
+	    fill(fd, (d->live_count + 1) * RECORD, 2 * area) < 0 ||
+	    sys_fsync(fd) < 0 ||
+	    sys_renameat(d->dir, NEW_FILE, d->dir, FILE_NAME) < 0 ||
+	    sys_fsync(d->dir) < 0) {
+		int err = errno;
+
+		sys_close(fd);
+		errno = err;
+		return -1;
+	}
+	sys_close(d->fd);
+	*d = larger;
+	return 0;
+}
+
 static int switch_area(struct queue_done *d, int (*settle)(void *), void *ctx)
 {
 	uint32_t generation = d->generation + 1;
-	unsigned other = !d->current;
+	size_t area = d->area;
 	int rc;
 
 	if ((settle != NULL && settle(ctx) < 0))
 		return -1;
 	drop_forgotten(d);
-	if ((d->live_count + 1) * RECORD > d->area / 2) {
-		errno = ENOSPC; /* the owner's limit of messages is wrong */
+	while ((d->live_count + 1) * RECORD > area / 2)
+		area *= 2;
+	if (area > AREA_MAX && area > d->area) {
+		errno = ENOSPC;
 		return -1;
 	}
-	buf_reset(&d->pending);
-	for (size_t i = 0; i < d->live_count; i++) {
-		unsigned char raw[RECORD];
-
-		encode(&d->live[i], generation, raw);
-		if (buf_append_n(&d->pending, raw, RECORD) < 0)
-			return -1;
-	}
-	rc = sys_pwrite_all(d->fd, d->pending.p, d->pending.n,
-	    area_offset(d, other) + RECORD);
-	if (rc < 0 || sys_fdatasync(d->fd) < 0 ||
-	    start_area(d, other, generation) < 0)
+	rc = area > d->area ? grow(d, area, generation) :
+	    use_other_area(d, generation);
+	if (rc < 0)
 		return -1;
-	d->at = RECORD + d->pending.n;
+	d->at = (d->live_count + 1) * RECORD;
 	buf_reset(&d->pending);
 	return 0;
 }

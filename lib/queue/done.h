@@ -11,7 +11,8 @@
  * time. An area's first record (id 0) tells its generation; the one with
  * the higher generation counts. When an area is full, records of messages
  * that still exist are carried to the other, synced, and only then its
- * first record is written and synced.
+ * first record is written and synced. When they would fill more than half of
+ * it, a file with larger areas, written beside it and synced, takes its name.
  */
 #ifndef QUEUE_DONE_H
 #define QUEUE_DONE_H
@@ -20,7 +21,8 @@
 /* Used by one thread at a time. */
 struct queue_done;
 
-/* Opens or makes `done` in the spool. NULL with errno. */
+/* Opens or makes `done` in the spool; area_octets: of one area of a new one,
+ * at least 128. NULL with errno. */
 struct queue_done *queue_done_open(int spool_dir, size_t area_octets);
 void queue_done_close(struct queue_done **);
 typedef void queue_done_fn(uint64_t id, uint32_t recipient,

@@ -351,6 +351,66 @@ static void a_full_area_carries_over_only_the_living(void **state)
 	end(&p);
 }
 
+/* Refuses every operation from the nth on, as a disk that went away. */
+static int refuse_from(const struct sys_event *e, void *ctx)
+{
+	return !e->after && e->op != SYS_CLOSE && (*(int *)ctx)-- <= 0 ? EIO :
+	    0;
+}
+
+/* 300 results of messages that are not over, eight a sync, in areas of 32;
+ * gives how many were synced. */
+static uint32_t record_many(struct queue_done *d)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < 300; i++) {
+		assert_int_equal(queue_done_add(d, 1 + i % 3, i,
+		    QUEUE_LOG_SENT, 7), 0);
+		if (i % 8 == 7) {
+			if (queue_done_sync(d, NULL, NULL) < 0)
+				return n;
+			n = i + 1;
+		}
+	}
+	return n;
+}
+
+static void a_done_log_of_many_living_results_grows(void **state)
+{
+	int at = 0, countdown;
+	uint32_t synced = 0;
+
+	(void)state;
+	/* Whole, and cut short at each operation: nothing that was synced is
+	 * lost, and the file that was being made does not stay. */
+	do {
+		struct place p = begin();
+		struct queue_done *d = queue_done_open(p.dir, 1024);
+		struct sum s = { 0 };
+
+		assert_non_null(d);
+		countdown = at++;
+		sys_set_hook(refuse_from, &countdown);
+		synced = record_many(d);
+		sys_set_hook(NULL, NULL);
+		queue_done_close(&d);
+		d = queue_done_open(p.dir, 1024);
+		assert_non_null(d);
+		queue_done_read(d, add_up, &s);
+		assert_true(s.count >= synced && s.count <= synced + 8);
+		assert_true(s.recipients >= synced * (synced - 1) / 2);
+		assert_int_equal(faccessat(p.dir, "done.new", F_OK, 0), -1);
+		/* And it goes on. */
+		assert_int_equal(queue_done_add(d, 9, 1, QUEUE_LOG_SENT, 7),
+		    0);
+		assert_int_equal(queue_done_sync(d, NULL, NULL), 0);
+		queue_done_close(&d);
+		end(&p);
+	} while (synced < 296);
+	assert_true(at > 80);
+}
+
 static void a_torn_record_ends_the_done_log(void **state)
 {
 	struct place p = begin();
@@ -387,6 +447,7 @@ int main(void)
 		cmocka_unit_test(ids_are_read_as_they_are_written),
 		cmocka_unit_test(the_done_log_keeps_what_was_synced),
 		cmocka_unit_test(a_full_area_carries_over_only_the_living),
+		cmocka_unit_test(a_done_log_of_many_living_results_grows),
 		cmocka_unit_test(a_torn_record_ends_the_done_log),
 	};
 
