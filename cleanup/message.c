@@ -567,7 +567,7 @@ void message_announce(struct message *m)
 	if (m->state != DONE || !m->has_file)
 		return;
 	log_info("%s: message-id=" STR_FMT, m->file.text,
-	    STR_ARG(m->message_id));
+	    STR_ARG(m->message_id.n > 0 ? m->message_id : STR("<>")));
 	if (m->reply.code != 250)
 		return;
 	c.more = !fits(m) || fill_rcpts(m, &c) < 0;
