@@ -203,7 +203,9 @@ void maildir_clean_tmp(const struct maildir *md)
 		if (is_dots(e->d_name) || fstatat(md->tmp, e->d_name, &st,
 		    AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (now - st.st_mtime < TMP_AGE || now - st.st_ctime < TMP_AGE)
+		/* The time of change: that of the octets is what an APPEND
+		 * asked for, and may lie ahead for ever. */
+		if (now - st.st_ctime < TMP_AGE)
 			continue;
 		if (S_ISDIR(st.st_mode))
 			maildir_remove_tree(md->tmp, e->d_name);

@@ -656,8 +656,10 @@ class Imap(Client):
 
     def append(self, folder):
         token, text = self.make([self.rcpt])
+        date = self.rng.choice(("", '"17-Jul-1996 02:44:25 -0700" ',
+                                '"01-Jan-2099 00:00:00 +0000" '))
         answer = self.talk.cmd([
-            f"APPEND {folder} ($Proof \\Seen) {{{len(text)}}}",
+            f"APPEND {folder} ($Proof \\Seen) {date}{{{len(text)}}}",
             text])
         self.answered(token, answer.status)
         self.load.counts["imap APPEND"] += answer.status == "OK"

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/sys.h"
 #include "msgs/pickup.h"
@@ -452,30 +451,18 @@ static void see_messages(const struct mailbox *m, const char *dir)
 		closedir(d);
 }
 
-/*
- * What a process leaves in tmp/ when it is killed goes after 36 hours. One
- * that lives leaves nothing, and nothing may stand there whose times lie
- * ahead: it would not go.
- */
+/* What a process leaves in tmp/ when it is killed goes after 36 hours; one
+ * that lives leaves nothing. */
 static void see_tmp(const struct mailbox *m, const char *dir)
 {
 	struct oracle *o = m->oracle;
-	char path[PATH_SIZE];
 	DIR *d = opendir(dir);
 	struct dirent *e;
-	struct stat st;
 
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (is_dots(e->d_name) ||
-		    lstat(join(path, dir, e->d_name), &st) < 0)
-			continue;
-		if (!o->died)
-			oracle_say(&o->residue, "RESIDUE", "%s: and no "
-			    "process was killed", path);
-		else if (st.st_mtime > time(NULL) + 86400)
-			oracle_say(&o->residue, "RESIDUE", "%s: its time is "
-			    "in the future", path);
-	}
+	while (d != NULL && !o->died && (e = readdir(d)) != NULL)
+		if (!is_dots(e->d_name))
+			oracle_say(&o->residue, "RESIDUE", "%s/%s: and no "
+			    "process was killed", dir, e->d_name);
 	if (d != NULL)
 		closedir(d);
 }
