@@ -100,22 +100,31 @@ static enum imap_read read_line(struct reader *r)
 	    bad(r, "Command line too long") : IMAP_READ_OK;
 }
 
-/* "{n}" or "{n+}" at the end of a line, then n octets, then the next line. */
+/* The n of spec, "{n}" or "{n+}" at the end of a line. 0, or -1: it is no
+ * number; -2: it is no literal at all. */
+static int literal_size(struct str spec, uint64_t *n_r, bool *sync_r)
+{
+	if (spec.n < 2 || spec.p[0] != '{' || spec.p[spec.n - 1] != '}')
+		return -2;
+	spec = str_sub(spec, 1, spec.n - 2);
+	*sync_r = spec.n == 0 || spec.p[spec.n - 1] != '+';
+	if (!*sync_r)
+		spec.n--;
+	return str_to_u64(spec, UINT64_MAX, n_r);
+}
+
+/* A literal, then the next line. */
 static enum imap_read take_literal(struct reader *r)
 {
-	struct str spec = str_from(r->rest, 1);
+	enum imap_read got;
 	bool sync = true;
-	uint64_t n;
+	uint64_t n = 0;
 	char *p;
 
-	if (spec.n == 0 || spec.p[spec.n - 1] != '}')
+	switch (literal_size(r->rest, &n, &sync)) {
+	case -2:
 		return bad(r, "Bad literal");
-	spec.n--;
-	if (spec.n > 0 && spec.p[spec.n - 1] == '+') {
-		sync = false;
-		spec.n--;
-	}
-	if (str_to_u64(spec, UINT64_MAX, &n) != 0) {
+	case -1:
 		/* Not a number that we know, but octets will follow. */
 		if (!sync) {
 			r->why = "Literal too large";
@@ -136,9 +145,11 @@ static enum imap_read take_literal(struct reader *r)
 	r->result = stream_read_full(r->stream, p, (size_t)n);
 	if (r->result != STREAM_OK)
 		return IMAP_READ_CLOSED;
-	if (add_arg(r, IMAP_STRING, str_n(p, (size_t)n)) != IMAP_READ_OK)
-		return IMAP_READ_BAD;
-	return read_line(r);
+	if ((got = read_line(r)) != IMAP_READ_OK)
+		return got;
+	if (str_has_nul(str_n(p, (size_t)n)))
+		return bad(r, "Bad octet in a string");
+	return add_arg(r, IMAP_STRING, str_n(p, (size_t)n));
 }
 
 static enum imap_read take_token(struct reader *r)
@@ -209,6 +220,43 @@ static enum imap_read take_command(struct reader *r)
 	return take_args(r);
 }
 
+/*
+ * Behind a mistake: literals that the client sends without waiting for us are
+ * content still, never commands (RFC 7888 4).
+ */
+static enum imap_read skip_literals(struct reader *r)
+{
+	const char *why = r->why;
+	enum imap_read got = IMAP_READ_BAD;
+
+	for (;;) {
+		ssize_t open = str_rchr(r->rest, '{');
+		bool sync = true;
+		uint64_t n;
+
+		/* (where a line was cut its end is not known) */
+		if (r->result == STREAM_TOO_LONG || open < 0 ||
+		    literal_size(str_from(r->rest, (size_t)open), &n,
+			&sync) != 0 || sync)
+			break;
+		if (n > r->limits->literals - r->literals) {
+			why = "Literal too large";
+			got = IMAP_READ_BYE;
+			break;
+		}
+		r->literals += (size_t)n;
+		r->result = stream_skip(r->stream, n);
+		if (r->result != STREAM_OK)
+			return IMAP_READ_CLOSED;
+		got = read_line(r);
+		if (got == IMAP_READ_CLOSED || got == IMAP_READ_BYE)
+			return got;
+		got = IMAP_READ_BAD;
+	}
+	r->why = why;
+	return got;
+}
+
 enum imap_read imap_command_read(struct stream *s, struct arena *arena,
     const struct imap_limits *limits, struct imap_command *c,
     const char **why_r, enum stream_result *result_r)
@@ -219,6 +267,8 @@ enum imap_read imap_command_read(struct stream *s, struct arena *arena,
 
 	*c = (struct imap_command){ .tag = STR("*"), .name = STR("") };
 	got = take_command(&r);
+	if (got == IMAP_READ_BAD)
+		got = skip_literals(&r);
 	*why_r = r.why;
 	*result_r = r.result;
 	return got;
