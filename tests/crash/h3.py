@@ -814,8 +814,12 @@ class Harness:
             time.sleep(0.2)
 
     def clean(self, sink):
-        """For the next round: mailboxes and the sink's files go."""
+        """For the next round: mailboxes and the sink's files go, and the
+        messages that qmgr put aside since too many agents died with them
+        (they are in the queue, for the operator)."""
         shutil.rmtree(sink, ignore_errors=True)
+        for path in glob.glob(self.suite.inst.dir + "/spool/corrupt/*"):
+            os.unlink(path)
         for user in USERS:
             shutil.rmtree(self.suite.inst.maildir(user), ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
@@ -864,9 +868,10 @@ class Harness:
         if not verdict.ok:
             self.fail(verdict.text)
             self.keep(number)
+        aside = len(os.listdir(self.suite.inst.dir + "/spool/corrupt"))
         print(f"h3: round {number}: {time.monotonic() - begun:.0f} s, "
               f"{kills} kills{' that double nothing' if only else ''}, "
-              f"{len(self.sink.got)} relayed; "
+              f"{len(self.sink.got)} relayed, {aside} put aside; "
               f"{verdict.last()}, {verdict.extra} extra copies", flush=True)
         if self.verbose:
             print(f"h3: {dict(load.counts)}")
