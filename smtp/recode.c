@@ -26,6 +26,18 @@ static void add_field(struct buf *out, const char *name, const char *value)
 	buf_printf(out, "%s: %s\r\n", name, value);
 }
 
+/* A header that a line which is no field ended has no empty line. */
+static bool lacks_blank(struct str header)
+{
+	struct mail_fields walk;
+	struct mail_field f;
+
+	mail_fields_init(&walk, header);
+	while (mail_fields_next(&walk, &f))
+		;
+	return !walk.has_blank;
+}
+
 /* The header with another Content-Transfer-Encoding, and what MIME asks for
  * where it was missing. */
 static void put_header(const struct mime *m, const struct mime_part *p,
@@ -67,6 +79,12 @@ int recode_to_7bit(struct str message, struct arena *arena, struct buf *out)
 		if (encoding == NULL)
 			continue;
 		buf_append(out, str_sub(message, at, p->header_at - at));
+		/* What is put in must not join the header of the part that
+		 * this message is in. */
+		if (p->parent != MIME_NO_PART && m.parts[p->parent].message &&
+		    new_encoding(&m, &m.parts[p->parent]) == NULL &&
+		    lacks_blank(mime_header(&m, &m.parts[p->parent])))
+			buf_append_c(out, "\r\n");
 		put_header(&m, p, encoding, out);
 		at = p->header_at + p->header_n;
 		if (p->multipart || p->message)

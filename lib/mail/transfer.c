@@ -238,6 +238,7 @@ int mail_encode_quoted(struct str in, struct buf *out)
 {
 	static const char hex[] = "0123456789ABCDEF";
 	size_t column = 0, width;
+	bool broken = false;	/* this line began with a soft break */
 
 	for (size_t i = 0; i < in.n; i++) {
 		unsigned char c = (unsigned char)in.p[i];
@@ -252,15 +253,21 @@ int mail_encode_quoted(struct str in, struct buf *out)
 			i += c == '\r';
 			buf_append_n(out, "\r\n", 2);
 			column = 0;
+			broken = false;
 			continue;
 		}
-		/* At the start of a line what other programs act on. */
-		if (column == 0 && (c == '.' || c == 'F'))
-			plain = false;
 		width = plain ? 1 : 3;
 		if (column + width > (last ? 76 : 75)) {
 			buf_append_n(out, "=\r\n", 3);
 			column = 0;
+			broken = true;
+		}
+		/* At the start of a line what other programs act on; where we
+		 * began it also what could be a boundary now. */
+		if (column == 0 && (c == '.' || c == 'F' ||
+		    (broken && c == '-'))) {
+			plain = false;
+			width = 3;
 		}
 		if (plain) {
 			buf_append_char(out, (char)c);

@@ -1,0 +1,2 @@
+fuzz_recode_SRCS := smtp/recode.c sendmail/input.c
+fuzz_recode_LIBS := mail base
