@@ -41,7 +41,7 @@ static bool more(void *ctx, struct str *piece_r)
 
 static size_t talk(struct str input, unsigned way, struct buf *out)
 {
-	struct client client = { input, way, { 0 }, false };
+	struct client client = { .rest = input, .way = way };
 	struct pop3d_server server = { .user = "u", .idle_timeout =
 		60 * CLOCK_SECOND };
 	struct store_status st;

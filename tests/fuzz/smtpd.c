@@ -53,7 +53,6 @@ static const char *const configurations[][16] = {
 };
 #define NCONFIGURATIONS (sizeof(configurations) / sizeof(configurations[0]))
 
-static struct arena *arena;
 static struct params params[NCONFIGURATIONS];
 static struct smtpd daemons[NCONFIGURATIONS];
 
@@ -283,7 +282,7 @@ static bool more(void *ctx, struct str *piece_r)
 static void talk(const struct smtpd *d, struct str input, unsigned way,
     struct buf *out)
 {
-	struct client client = { input, way, { 0 }, false };
+	struct client client = { .rest = input, .way = way };
 	struct net_addr peer, none = { 0 };
 	struct smtpd daemon = *d;
 	int fd;
@@ -591,7 +590,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	fuzz_mute_log();
-	arena = arena_new(16 << 20);
+	fake_arena = arena_new(16 << 20);
 	for (size_t i = 0; i < NCONFIGURATIONS; i++) {
 		struct str values[24];
 		const char *why, *service = "smtp";
@@ -602,12 +601,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 			values[n] = str_of(configurations[i][n]);
 		values[n++] = STR("smtpd_error_sleep_time=0");
 		values[n++] = STR("myhostname=mx.our.test");
-		fuzz_check(params_load(&params[i], values, n, arena, &why) ==
+		fuzz_check(params_load(&params[i], values, n, fake_arena, &why) ==
 		    0, "configuration %zu: %s", i, why);
 		buf_init(&text, 4096);
 		fake_params = &params[i];
 		fuzz_check(smtpd_configure(&daemons[i], &params[i], service,
-		    arena, &text) == 0, "configuration %zu: %s", i,
+		    fake_arena, &text) == 0, "configuration %zu: %s", i,
 		    buf_cstr(&text));
 		buf_fini(&text);
 	}

@@ -29,7 +29,7 @@ struct conv {
 	STAILQ_HEAD(, packet) packets;
 	struct packet *last;	/* whose views are in use */
 	struct arena *arena;
-	bool left, broken;
+	bool left, leaves;
 	void *state;
 };
 
@@ -37,6 +37,7 @@ static struct edge edges[16];
 static size_t edge_count, open_count;
 bool fake_away;
 const struct params *fake_params;
+struct arena *fake_arena;
 
 struct edge *fake_edge(const char *server, fake_peer_fn *peer,
     const struct msg_schema *const *kinds)
@@ -81,6 +82,11 @@ void **fake_state(struct conv *c)
 void fake_leave(struct conv *c)
 {
 	c->left = true;
+}
+
+void fake_leave_last(struct conv *c)
+{
+	c->leaves = true;
 }
 
 void fake_say_raw(struct conv *c, struct str wire, const int *fds,
@@ -246,7 +252,7 @@ enum conv_got conv_recv(struct conv *c,
 	c->last = NULL;
 	arena_free(&c->arena);
 	*why_r = "the other end is gone";
-	if (k == NULL && (c->left || deadline == CLOCK_NEVER))
+	if (k == NULL && (c->left || c->leaves || deadline == CLOCK_NEVER))
 		return CONV_CLOSED;
 	*why_r = "timed out";
 	if (k == NULL)
@@ -267,7 +273,6 @@ enum conv_got conv_recv(struct conv *c,
 	*why_r = "message not allowed now";
 broken:
 	packet_free(k, true);
-	c->broken = true;
 	return CONV_BROKEN;
 }
 

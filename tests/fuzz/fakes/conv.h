@@ -15,6 +15,8 @@
 typedef void fake_peer_fn(struct conv *, const struct msg_schema *,
     const void *msg);
 
+/* For what lives as long as the process. */
+extern struct arena *fake_arena;
 /* What service_params() gives. */
 extern const struct params *fake_params;
 
@@ -36,6 +38,8 @@ void fake_say_raw(struct conv *, struct str wire, const int *fds,
     size_t nfds);
 /* Behind what was said: we are gone. Else the code's wait times out. */
 void fake_leave(struct conv *);
+/* The same, but what the code says is heard until it finds out. */
+void fake_leave_last(struct conv *);
 /* Free for the neighbour's use; NULL at first. */
 void **fake_state(struct conv *);
 #endif

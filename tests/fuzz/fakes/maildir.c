@@ -74,6 +74,8 @@ static int free_number(void)
 struct store *fuzz_maildir_open(void)
 {
 	const char *dirs[] = { "cur", "new", "tmp" };
+	const struct timespec then[2] = { { 1700000000, 0 },
+		{ 1700000000, 0 } };
 	struct store *s = NULL;
 	const char *why = "";
 
@@ -95,6 +97,7 @@ struct store *fuzz_maildir_open(void)
 
 		fuzz_check(write(fd, messages[i].text, n) == (ssize_t)n,
 		    "no message");
+		futimens(fd, then);
 		close(fd);
 	}
 	lowest = free_number();

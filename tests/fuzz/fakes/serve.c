@@ -1,0 +1,231 @@
+/* serve.c - see serve.h */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "tests/fuzz/fakes/serve.h"
+#include "tests/tools/garble.h"
+
+#define CONVERSATIONS 3
+#define PACKETS 12
+
+const struct service *serve_program;
+
+int service_main(int argc, char **argv, const struct service *program)
+{
+	(void)argc;
+	(void)argv;
+	serve_program = program;
+	return 0;
+}
+
+/* --- a loop that turns when we say so --- */
+
+struct watch {
+	struct watch *next;
+	watch_fn *fn;
+	void *ctx;
+	int fd;
+};
+
+static struct watch *watches;
+static size_t watch_count;
+
+struct watch *__wrap_watch_new(struct loop *, int, unsigned, watch_fn *,
+    void *);
+void __wrap_watch_free(struct watch **);
+int64_t __wrap_loop_now(const struct loop *);
+
+struct watch *__wrap_watch_new(struct loop *loop, int fd, unsigned want,
+    watch_fn *fn, void *ctx)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+
+	(void)loop;
+	(void)want;
+	fuzz_check(w != NULL, "no memory");
+	*w = (struct watch){ watches, fn, ctx, fd };
+	watches = w;
+	watch_count++;
+	return w;
+}
+
+void __wrap_watch_free(struct watch **wp)
+{
+	struct watch **at = &watches;
+
+	if (*wp == NULL)
+		return;
+	while (*at != *wp)
+		at = &(*at)->next;
+	*at = (*wp)->next;
+	free(*wp);
+	*wp = NULL;
+	watch_count--;
+}
+
+int64_t __wrap_loop_now(const struct loop *loop)
+{
+	(void)loop;
+	return clock_now();
+}
+
+/* --- the client --- */
+
+static uint64_t draw(void *ctx, uint64_t max)
+{
+	return max == 0 ? 0 : fuzz_number(ctx, max);
+}
+
+/* Those made for this packet; not all find a place in it. */
+static int made[64];
+static size_t made_count;
+
+static int make_descriptor(void *ctx)
+{
+	int pair[2] = { -1, -1 };
+
+	switch (draw(ctx, 3)) {
+	case 0:
+		return open("/dev/null", O_RDWR | O_CLOEXEC);
+	case 1:
+		return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	case 2:
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			return -1;
+		break;
+	default:
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
+		    pair) < 0)
+			return -1;
+	}
+	close(pair[1]);
+	return pair[0];
+}
+
+static int descriptor(void *ctx)
+{
+	int fd = made_count < 64 ? make_descriptor(ctx) : -1;
+
+	if (fd >= 0)
+		made[made_count++] = fd;
+	return fd;
+}
+
+static void close_unused(const int *fds, size_t nfds)
+{
+	for (size_t i = 0; i < made_count; i++) {
+		size_t k = 0;
+
+		while (k < nfds && fds[k] != made[i])
+			k++;
+		if (k == nfds)
+			close(made[i]);
+	}
+	made_count = 0;
+}
+
+static void say_something(const struct serve *s, struct fuzz_in *in,
+    struct conv *c, struct arena *arena)
+{
+	struct garble g = { .draw = draw, .ctx = in,
+		.descriptor = descriptor, .arena = arena };
+	size_t kinds = 0, nfds = 0;
+	int fds[MSG_FD_MAX];
+	struct buf out;
+
+	while (s->kinds[kinds] != NULL)
+		kinds++;
+	buf_init(&out, 2 * MSG_MAX);
+	if (draw(in, 7) == 7) {
+		struct str raw = fuzz_take(in, draw(in, 255));
+
+		buf_append(&out, raw);
+		for (size_t k = draw(in, 3); k > 0; k--)
+			if ((fds[nfds] = descriptor(in)) >= 0)
+				nfds++;
+	} else if (garble_packet(&g, s->kinds[draw(in, kinds - 1)], &out, fds,
+	    &nfds) < 0) {
+		close_unused(NULL, 0);
+		buf_fini(&out);
+		return;
+	}
+	close_unused(fds, nfds);
+	fake_say_raw(c, buf_str(&out), fds, nfds);
+	buf_fini(&out);
+	arena_reset(arena);
+}
+
+static bool answered;
+
+static void hear_answer(struct conv *c, const struct msg_schema *schema,
+    const void *msg)
+{
+	(void)c;
+	(void)schema;
+	(void)msg;
+	answered = true;
+}
+
+static void serve(struct conv *c, const char *client)
+{
+	if (serve_program->converse != NULL)
+		serve_program->converse(c, client);
+	else
+		serve_program->conv_arrived(c, client);
+}
+
+/* Each watched conversation is ready until it is closed. */
+static void turn_loop(void)
+{
+	for (size_t i = 0; watches != NULL && i < 100000; i++) {
+		struct watch *w = watches;
+		size_t k = i % watch_count;
+
+		for (; k > 0; k--)
+			w = w->next;
+		w->fn(w->fd, LOOP_READ, w->ctx);
+	}
+	fuzz_check(watches == NULL, "a conversation is never closed");
+}
+
+static int free_number(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
+void serve_input(const struct serve *s, const uint8_t *p, size_t n)
+{
+	struct arena *arena = arena_new(8 << 20);
+	struct fuzz_in in = fuzz_in(p, n);
+	int before = free_number();
+
+	fuzz_budget_start();
+	for (size_t i = draw(&in, CONVERSATIONS - 1) + 1; i > 0; i--) {
+		struct conv *c = fake_client(s->client, s->hear);
+
+		for (size_t k = draw(&in, PACKETS); k > 0; k--)
+			say_something(s, &in, c, arena);
+		fake_leave_last(c);
+		serve(c, s->client);
+	}
+	turn_loop();
+	fuzz_check_heap(s->heap);
+	if (s->kind != NULL) {
+		struct conv *c = fake_client(s->client, hear_answer);
+
+		answered = false;
+		fake_say(c, s->kind, s->question);
+		fake_leave_last(c);
+		serve(c, s->client);
+		turn_loop();
+		fuzz_check(answered, "others are not answered");
+	}
+	fuzz_check(free_number() == before, "a descriptor is left open");
+	arena_free(&arena);
+	fuzz_end();
+}

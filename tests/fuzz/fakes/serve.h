@@ -1,0 +1,35 @@
+/*
+ * serve.h - a program's serving code, asked by a client that was taken over
+ *
+ * A target includes PROGRAM/main.c with its main() renamed and calls that:
+ * service_main() here takes the table of callbacks.
+ */
+#ifndef FUZZ_FAKES_SERVE_H
+#define FUZZ_FAKES_SERVE_H
+#include "tests/fuzz/fakes/conv.h"
+#include "tests/fuzz/fuzz.h"
+#include "service/service.h"
+
+/* What service_main() was given. */
+extern const struct service *serve_program;
+
+struct serve {
+	const char *client;	/* as whom we speak */
+	/* What the program may be asked, and others; ends with NULL. */
+	const struct msg_schema *const *kinds;
+	/* Hears what it answers; may be NULL. */
+	fake_peer_fn *hear;
+	/* A question that must be answered with one message afterwards: others
+	 * are served. NULL: none. */
+	const struct msg_schema *kind;
+	const void *question;
+	size_t heap;		/* octets at most */
+};
+
+/*
+ * One input: some conversations, each with packets that are drawn from the
+ * end of it (garble.h), raw octets from its front, descriptors of all sorts.
+ * For a program with a loop its events come in the order of the input.
+ */
+void serve_input(const struct serve *, const uint8_t *p, size_t n);
+#endif
