@@ -202,20 +202,24 @@ def lint():
 # --- summary ---
 
 def summary():
-    """Rows a protocol, and what is listed and not replayed: a line each."""
-    out, total, missing = [], 0, []
+    """Rows a protocol, and whatever is missing: a line each."""
+    out, total, lacking, partly = [], 0, [], []
     for protocol in protocols():
         found = rows(protocol)
-        lacking = [r for r in found if r.status.startswith("missing")]
+        none = [r for r in found if r.status.startswith("missing")]
         named = sum(r.status.startswith("test ") for r in found)
         total += len(found)
-        missing += lacking
+        lacking += none
+        partly += [r for r in found if r.status.startswith("replay;")]
         out.append(f"{protocol}: {len(found)} rows, "
-                   f"{len(found) - named - len(lacking)} replayed, {named} "
-                   f"by tests of their own, {len(lacking)} missing")
-    out += [f"  {r.id} {r.status}" for r in missing]
-    out.append(f"bad inputs: {total} rows, {total - len(missing)} tried, "
-               f"{len(missing)} missing")
+                   f"{len(found) - named - len(none)} replayed, {named} by "
+                   f"tests of their own, {len(none)} not tried")
+    out += [f"  {r.id} not tried, {r.status}" for r in lacking]
+    out += [f"  {r.id} replayed, {r.status.split('; ', 1)[1]}"
+            for r in partly]
+    out.append(f"bad inputs: {total} rows, {total - len(lacking)} tried, "
+               f"{len(lacking)} not; {len(partly)} of those tried wait for "
+               "what is missing")
     return out
 
 

@@ -9,6 +9,7 @@ or a sanitizer wrote a report.
 """
 import glob
 import imaplib
+import importlib
 import itertools
 import os
 import poplib
@@ -20,6 +21,7 @@ import signal
 import smtplib
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -320,3 +322,18 @@ def nobody():
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
     return pwd.getpwnam("nobody").pw_uid
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the catalogue of bad inputs has, and what nothing tries yet."""
+    if not any("test_badinputs" in report.nodeid
+               for report in terminalreporter.getreports("passed")):
+        return
+    sys.path.insert(0, os.path.join(ROOT, "tests/badinputs"))
+    catalogue = importlib.import_module("table")
+    for line in catalogue.summary():
+        terminalreporter.write_line(line)
+    replays = sys.modules.get("test_badinputs")
+    if replays is not None:
+        terminalreporter.write_line(f"  {len(replays.JOBS)} replays; "
+                                    f"{replays.VARIANTS_NOTE}")

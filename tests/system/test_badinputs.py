@@ -6,7 +6,6 @@ all against one instance and many at a time. Each replay has an address of
 its own (127.64.0.0/10): the log and Received: tell by it whose a message is.
 IMAP and POP3 users are a replay's own too.
 """
-import glob
 import os
 import re
 
@@ -22,6 +21,9 @@ VARIANTS = ("whole", "octets", "tls-whole", "tls-octets")
 # One octet a packet is for inputs up to this size, and for these rows.
 OCTETS_MAX = 4096
 LARGE_IN_OCTETS = {"SMTP-144", "SMTP-178", "IMAP-053"}
+# What the end of the test run says of that (conftest.py).
+VARIANTS_NOTE = f"one octet a packet: inputs under {OCTETS_MAX} octets and " + \
+    " ".join(sorted(LARGE_IN_OCTETS))
 # In each mailbox of IMAP and POP3 from the beginning.
 MAIL = [b"From: a@peer.test\r\nSubject: one\r\n\r\n.\r\n..\r\n.x\r\nend\r\n",
         b"From: a@peer.test\nSubject: two\n\n.\nbare\n.\n",
@@ -220,3 +222,61 @@ def test_row(server, results, deliveries, job):
                                        for text in found[name]), found[name]
         else:
             assert count_is(said, found[name]), f"{name}={found[name]}"
+
+
+def own_part(text):
+    """A message without what differs with each delivery: what we put in
+    front of it."""
+    m = re.match(rb"(?:(?:Return-Path|Delivered-To|Received):[^\n]*\n"
+                 rb"(?:[ \t][^\n]*\n)*)*", text)
+    return text[m.end():]
+
+
+def test_nothing_was_smuggled(results, deliveries):
+    """No message that its client did not send; each is the same, however its
+    octets were cut into packets."""
+    ours = {source(job): job for job in results}
+    stored = {}
+    for address, texts in deliveries.mailed.items():
+        assert address in ours, texts
+        for text in texts:
+            head = text.split(b"\n\n", maxsplit=1)[0]
+            assert b"Subject: SMUGGLED" not in head
+            assert not re.search(rb"\r", text)
+            stored.setdefault(ours[address][0], set()).add(own_part(text))
+    for address, made in deliveries.relayed.items():
+        assert address in ours
+        for t in made:
+            assert not re.search(rb"(?<!\r)\n|\r(?!\n)", t.data)
+    if len(results) == len(JOBS):
+        assert stored
+    assert {row: len(texts) for row, texts in stored.items()
+            if len(texts) > 1} == {}
+
+
+def test_what_we_say_is_lines(results):
+    """SMTP, LMTP and POP3: CR LF at the end of each, and no other CR or LF
+    whatever came in."""
+    bad = [job for job, result in results.items()
+           if JOBS[job].protocol != "imap" and
+           not isinstance(result, Exception) and
+           re.search(rb"(?<!\r)\n|\r(?!\n)", result.raw)]
+    assert bad == []
+
+
+def test_nothing_was_made_outside(server, results, deliveries):
+    """Folders lie in the users' mailboxes, and users are those we made."""
+    del results, deliveries
+    mail = os.path.dirname(server.maildir("user"))
+    users = {own_user(job).split("@", maxsplit=1)[0]
+             for job, row in JOBS.items() if has_own_user(row)}
+    assert set(os.listdir(os.path.dirname(mail))) == {"local.test"}
+    assert set(os.listdir(mail)) <= users | {"user", "user2"}
+    assert not os.path.exists("/etc/x") and not os.path.exists("/tmp/pwn")
+
+
+def test_the_catalogue_keeps_its_rules():
+    """Every id exists, in the file where it belongs, and each row can be
+    read."""
+    assert len(table.catalogue()) == 449
+    assert table.lint() == []

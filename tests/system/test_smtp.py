@@ -158,3 +158,29 @@ def test_stop_says_farewell_to_a_session(new_instance):
         inst.stop()
         assert s.recv(100).startswith(b"421 4.3.2")
         assert s.recv(100) == b""
+
+
+def test_the_log_has_the_lines_that_its_readers_know(instance):
+    with socket.create_connection(("127.0.0.1", instance.port("smtp")),
+                                  30) as sock, sock.makefile("rb") as f:
+        assert f.readline().startswith(b"220")
+        sock.sendall(b"EHLO log.test\r\n")
+        while not f.readline().startswith(b"250 "):
+            pass
+        sock.sendall(b"MAIL FROM:<s@peer.test>\r\nRCPT TO:<anna@our.test>\r\n"
+                     b"RCPT TO:<x@remote.test>\r\nNONSENSE\r\nDATA\r\n")
+        while not f.readline().startswith(b"354"):
+            pass
+        sock.sendall(b"Message-ID: <log@test>\r\n\r\nx\r\n.\r\nQUIT\r\n")
+        queue_id = re.search(rb"queued as (\w+)", f.read())[1].decode()
+    client = r"localhost\[127\.0\.0\.1\]"
+    for line in (
+            rf"smtpd\[\d+\]: connect from {client}$",
+            rf"smtpd\[\d+\]: NOQUEUE: reject: RCPT from {client}: 454 4\.7\.1 "
+            r"<x@remote\.test>: Relay access denied; from=<s@peer\.test> "
+            r"to=<x@remote\.test> proto=ESMTP helo=<log\.test>$",
+            rf"smtpd\[\d+\]: {queue_id}: client={client}$",
+            rf"cleanup\[\d+\]: {queue_id}: message-id=<log@test>$",
+            rf"smtpd\[\d+\]: disconnect from {client} ehlo=1 mail=1 rcpt=1/2 "
+            r"data=1 quit=1 unknown=0/1 commands=5/7$"):
+        instance.wait_log(line)
