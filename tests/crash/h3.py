@@ -21,6 +21,7 @@ First the same is done with a `deliver` that answers before it commits
 (early_deliver.c). When that is not caught the harness is blind and fails.
 """
 import argparse
+import base64
 import collections
 import contextlib
 import glob
@@ -232,7 +233,7 @@ class Suite:
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(
-                    f"without their master these live on: {left}")
+                    f"these live on without their master: {left}")
             time.sleep(0.02)
 
     def start(self):
@@ -246,6 +247,14 @@ class Suite:
             if time.monotonic() > deadline:
                 raise AssertionError("it does not start: " + p.stderr)
             time.sleep(0.05)
+
+
+    def stop(self):
+        """And nothing of it stays."""
+        before = self.living()
+        p = self.inst.stop()
+        assert p.returncode == 0, "it does not stop: " + p.stderr
+        self.wait_gone(before, 10)
 
 
 class Killer(threading.Thread):
@@ -536,7 +545,6 @@ class Submission(Smtp):
                                                 server_hostname="localhost")
         self.file = self.sock.makefile("rb")
         super().hello()
-        import base64  # pylint: disable=import-outside-toplevel
         word = base64.b64encode(f"\0{SENDER}\0{PASSWORD}".encode()).decode()
         self.say(f"AUTH PLAIN {word}")
         self.must(235)
@@ -758,12 +766,14 @@ class Harness:
         print(f"h3: FAILED: {text}", flush=True)
 
     def close(self):
-        if self.suite is not None:
-            self.end_suite()
-        if self.sink is not None:
-            self.sink.end()
-        self.names.end()
-        shutil.rmtree(self.top, ignore_errors=True)
+        try:
+            if self.suite is not None:
+                self.end_suite()
+        finally:
+            if self.sink is not None:
+                self.sink.end()
+            self.names.end()
+            shutil.rmtree(self.top, ignore_errors=True)
 
     def begin_suite(self):
         self.suite = Suite(self.top, self.port, self.names.port)
@@ -772,16 +782,15 @@ class Harness:
         self.suite.start()
 
     def end_suite(self):
-        self.suite.inst.stop()
-        problems = self.suite.inst.verdict()
-        living = self.suite.living()
-        if living:
-            self.fail(f"still there after the stop: {living}")
-        for p in problems:
-            self.fail(p)
-        shutil.rmtree(os.path.dirname(self.suite.inst.dir),
-                      ignore_errors=True)
-        self.suite = None
+        suite, self.suite = self.suite, None
+        try:
+            if suite.living():
+                suite.stop()
+            for p in suite.inst.verdict():
+                self.fail(p)
+        finally:
+            shutil.rmtree(os.path.dirname(suite.inst.dir),
+                          ignore_errors=True)
 
     def make_load(self, ledger, number):
         load = Load(self.suite, ledger, self.seed, number)
@@ -860,9 +869,7 @@ class Harness:
         left = self.drain()
         if left:
             self.fail("not drained: " + left)
-        p = self.suite.inst.stop()
-        if p.returncode != 0:
-            self.fail("it does not stop: " + p.stderr)
+        self.suite.stop()
         verdict = self.judge(ledger, sink)
         kills = sum(self.suite.kills.values()) - before
         if not verdict.ok:
@@ -962,7 +969,7 @@ class Harness:
             self.fail("the control is not drained: " + left)
         if not kills: # it commits a little after it said so
             wait_until(lambda: not glob.glob(self.suite.box + "/*/*/tmp/*"))
-        assert self.suite.inst.stop().returncode == 0
+        self.suite.stop()
         verdict = self.judge(ledger, sink)
         ledger.close()
         self.clean(sink)
@@ -984,6 +991,7 @@ def main():
     if not os.path.exists("/usr/sbin/nsd"):
         print("h3: needs nsd")
         return 77
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     h = Harness(args)
     totals, kills, starts = collections.Counter(), collections.Counter(), 0
     begun = time.monotonic()
