@@ -519,10 +519,7 @@ class ReplaceWay(SmtpWay):
         suite = self.suite
         if not suite.pids.get(self.victim):
             return "refused without"
-        pid = min(suite.pids[self.victim])
-        suite.ledger(f"killed {self.victim} {pid}")
-        suite.ours.add(pid)
-        os.kill(int(pid), signal.SIGKILL)
+        suite.kill(self.victim)
         if suite.tracer.wait(5, "exec", self.victim) is None:
             return "refused without"
         return super().submit(token, message, rcpt)
@@ -696,6 +693,13 @@ class Suite:
         while self.instance.is_running():   # until the lock is gone
             time.sleep(0.001)
         self.down = True
+
+    def kill(self, program, most=1):
+        """So many processes of it, by us."""
+        for pid in sorted(self.pids[program])[:most]:
+            self.ledger(f"killed {program} {pid}")
+            self.ours.add(pid)
+            os.kill(int(pid), signal.SIGKILL)
 
     def count_alive(self, program):
         """Processes that are replaced when one dies."""

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""h5.py: each durable or resource call of the programs fails once.
+
+    h5.py [--ways smtp,...] [--programs cleanup,...] [--sample N] [--starts N]
+          [--calls openat,...] [--jobs N] [--seed S] [--keep] [-v]
+
+A site is the k-th call of one kind (openat, write, mmap, ...) by one program
+on one message's way. A point is a site and an errno, or a short write: that
+call is not done and returns it. Then:
+
+    what was acknowledged arrives, and nothing else was promised: the client
+    read a 250 or a 4xx (its own connection may break when the fault was in
+    the program that talks with it);
+    no program panicked or died of a signal;
+    without the fault the next message goes through.
+
+Before that the control: deliver's write of the message is not done but
+pretended. If that is not noticed the harness is blind and fails.
+
+--sample N: N points of each way and program (0: all). --starts N: also N
+points in the start of each program and of master: the suite has to start all
+the same, or say why it does not and start the next time.
+"""
+import argparse
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import points  # noqa: E402
+import traced  # noqa: E402
+
+# What a call on a file of a disk can say.
+DISK = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
+TABLE = ("EMFILE", "ENFILE")
+# Call -> errors. EINTR only where a call waits (signal(7)); EAGAIN only where
+# it may be asked not to wait, or means a limit of processes. ENOMEM: all that
+# the kernel needs memory for.
+ERRORS = {
+    "open": DISK + TABLE + ("ENOMEM", "EINTR"),
+    "openat": DISK + TABLE + ("ENOMEM", "EINTR"),
+    # EAGAIN: a rename raced with RESOLVE_BENEATH (openat2(2))
+    "openat2": DISK + TABLE + ("ENOMEM", "EINTR", "EAGAIN"),
+    "fsync": ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"),
+    "fdatasync": ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"),
+    "syncfs": ("EIO", "ENOSPC", "EDQUOT"),
+    "rename": DISK + ("ENOMEM",),
+    "renameat": DISK + ("ENOMEM",),
+    "renameat2": DISK + ("ENOMEM",),
+    "link": DISK + ("ENOMEM",),
+    "linkat": DISK + ("ENOMEM",),
+    "unlink": ("EIO", "EROFS", "ENOMEM"),
+    "unlinkat": ("EIO", "EROFS", "ENOMEM"),
+    "mkdir": DISK + ("ENOMEM",),
+    "mkdirat": DISK + ("ENOMEM",),
+    "ftruncate": ("EIO", "EROFS", "EINTR", "ENOSPC"),
+    "fallocate": ("EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"),
+    "fchmod": ("EIO", "EROFS"),
+    "utimensat": ("EIO", "EROFS"),
+    "getdents64": ("EIO", "ENOMEM"),
+    "newfstatat": ("EIO", "ENOMEM"),
+    "statx": ("EIO", "ENOMEM"),
+    "flock": ("EINTR", "ENOMEM"),
+    "accept4": TABLE + ("ENOMEM", "EINTR", "EAGAIN", "ENOBUFS"),
+    "clone": ("EAGAIN", "ENOMEM"),
+    "clone3": ("EAGAIN", "ENOMEM"),
+    "fork": ("EAGAIN", "ENOMEM"),
+    "vfork": ("EAGAIN", "ENOMEM"),
+    "mmap": ("ENOMEM",),
+    "brk": ("ENOMEM",),
+    "mremap": ("ENOMEM",),
+    "mprotect": ("ENOMEM",),
+    "socket": TABLE + ("ENOMEM", "ENOBUFS"),
+    "socketpair": TABLE + ("ENOMEM",),
+    "eventfd2": TABLE + ("ENOMEM",),
+    "epoll_create1": TABLE + ("ENOMEM",),
+    "epoll_ctl": ("ENOMEM", "ENOSPC"),
+    "epoll_wait": ("EINTR",),
+    "poll": ("EINTR", "ENOMEM"),
+    "connect": ("EAGAIN", "EINTR"),
+    "inotify_add_watch": ("ENOSPC", "ENOMEM"),
+    "inotify_init1": TABLE + ("ENOMEM",),
+}
+WRITES = ("write", "pwrite64", "writev", "pwritev")
+READS = ("read", "pread64", "readv", "preadv")
+ON_FILE = {
+    "write": DISK + ("EINTR", "ENOMEM", "short"),
+    "read": ("EIO", "EINTR", "ENOMEM"),
+}
+# (EINTR: no handler is installed, but a stop and a tracer make it.)
+ON_SOCKET = {
+    "write": ("EINTR", "EAGAIN", "ENOMEM"),
+    "read": ("EINTR", "EAGAIN", "ENOMEM"),
+    "send": ("EINTR", "EAGAIN", "ENOMEM", "ENOBUFS"),
+}
+# Done, and an error all the same: that is how close(2) is. The descriptor is
+# gone in any case.
+CLOSE = ("EIO", "ENOSPC", "EDQUOT", "EINTR")
+# Whose fault may break off the client's connection.
+FACING = ("smtpd", "login", "imapd", "pop3d", "sendmail", "launch", "pickup")
+# Descriptors that a program may have more after all that: conversations that
+# are kept; mailboxes, two each.
+ROOM = {"deliver": 20 + 2 * traced.USERS}
+
+
+def errors_of(call, about):
+    """What makes sense for a call on that descriptor."""
+    is_file = about.startswith("/") and not about.startswith("/dev/")
+    # a counter that is never full and never waited for cannot say no
+    if "[eventfd]" in about or "[signalfd]" in about:
+        return ()
+    if call in ERRORS:
+        return ERRORS[call]
+    if call in WRITES:
+        return (ON_FILE if is_file else ON_SOCKET)["write"]
+    if call in READS:
+        return (ON_FILE if is_file else ON_SOCKET)["read"]
+    if call in ("sendmsg", "sendto"):
+        return ON_SOCKET["send"]
+    if call in ("recvmsg", "recvfrom"):
+        return ON_SOCKET["read"]
+    if call == "close":
+        return CLOSE if is_file else ()
+    # what cannot fail so, or what nobody looks at: futex, getpid, ...
+    return ()
+
+
+def action_of(call, error):
+    if error == "short":
+        return "short"
+    return f"{'fail-after' if call == 'close' else 'fail'} {error}"
+
+
+class Faults(points.Points):
+    def sites(self, calls):
+        """(call, k, error) of a recorded run."""
+        seen, out = {}, []
+        only = self.options.calls.split(",") if self.options.calls else None
+        for call, _, about in calls:
+            seen[call] = k = seen.get(call, 0) + 1
+            if only is None or call in only:
+                out += [(call, k, e) for e in errors_of(call, about)]
+        return out
+
+    def judge(self, program, name, result):
+        """What the client read."""
+        if result == "broken":
+            if program not in FACING:
+                self.suite.problem(f"BROKEN OFF {name}")
+        elif result.startswith("refused "):
+            code = result.split()[1]
+            # SMTP 4xx, EX_TEMPFAIL, NO, -ERR; BAD and BYE end an IMAP session
+            if not (code[0] == "4" or code in ("75", "NO", "ERR", "71")):
+                self.suite.problem(f"REFUSED {name}: {code}")
+
+    def point(self, way, program, site):
+        suite = self.suite
+        call, k, error = site
+        name = f"{way}-{program}-{call}-{k}-{error}"
+        self.tracer.forget()
+        self.tracer.command(f"rule {program} {call} {k} "
+                            f"{action_of(call, error)}")
+        count = suite.count_alive(program)
+        token = suite.new_token(f"{way}-{program}-{k}")
+        suite.ledger(f"fault {name}")
+        result = self.send(way, token)
+        fired = self.wait_moment(way, token, result)
+        self.tracer.command("off")
+        if fired is None:
+            if result != "acked":
+                suite.problem(f"STUCK {name} {token}: {result} without a "
+                              "fault")
+            return
+        self.fired += 1
+        self.judge(program, f"{name} {token} {' '.join(fired[5:])}", result)
+        for event in self.tracer.events:
+            if event[0] == "ended" and event[3] != "0" and \
+                    event[1] in traced.PERMANENT:
+                self.exits.setdefault(program, set()).add(f"{call} {error}")
+        if not suite.wait_replaced(program, count):
+            suite.problem(f"   after {name}")
+        if result == "refused 452":
+            # it goes on to say that for 10 s: new ones know nothing of it
+            suite.kill("smtpd", most=99)
+        self.goes_through(way, f"after {name}")
+
+    def path(self, way, program, sample):
+        self.watch(program)
+        sites = self.sites(self.record(way, program))
+        if sample:
+            chance = self.chance(way, program)
+            sites = sorted(chance.sample(sites, min(sample, len(sites))))
+        before = self.descriptors(program)
+        for site in sites:
+            self.point(way, program, site)
+        self.wait_open()
+        self.goes_through(way)
+        for pid, n in self.descriptors(program).items():
+            if n > before.get(pid, n) + ROOM.get(program, 20):
+                self.suite.problem(f"LEAK {program} has {n} descriptors, "
+                                   f"had {before[pid]}")
+        self.tracer.command("watch -")
+
+    def descriptors(self, program):
+        out = {}
+        for pid in self.suite.pids.get(program, ()):
+            try:
+                out[pid] = len(os.listdir(f"/proc/{pid}/fd"))
+            except OSError:
+                pass
+        return out
+
+    def starts(self, program, sample):
+        suite = self.suite
+        self.tracer.command(f"watch {program}")
+        sites = self.sites(self.record_start(program))
+        chance = self.chance("start", program)
+        for call, k, error in sorted(chance.sample(sites, min(sample,
+                                                              len(sites)))):
+            name = f"start-{program}-{call}-{k}-{error}"
+            suite.end()
+            self.tracer.forget()
+            self.tracer.command(f"rule {program} {call} {k} "
+                                f"{action_of(call, error)}")
+            suite.ledger(f"fault {name}")
+            status = suite.start()
+            self.points += 1
+            self.fired += self.tracer.wait(0, "fired") is not None
+            self.tracer.command("off")
+            if program != "master" and status != 0:
+                suite.problem(f"STUCK {name}: the suite does not start")
+            if not suite.instance.is_running():
+                self.begin_again(name)
+            self.goes_through("smtp", f"after {name}")
+        self.tracer.command("watch -")
+
+    def do(self, kind, way, program, sample):
+        self.exits = {}
+        if kind == "start":
+            self.starts(program, sample)
+        else:
+            self.path(way, program, sample)
+        for p, why in self.exits.items():
+            self.notes.append(f"{way} {p} ended at: {', '.join(sorted(why))}")
+
+
+def main():
+    a = argparse.ArgumentParser()
+    points.add_options(a)
+    a.add_argument("--calls", help="only these, comma between")
+    options = a.parse_args()
+    traced.need_machine()
+    if not points.control("rule deliver write,pwrite64,writev@/tmp/ 1+ "
+                          "pretend", "deliver", ""):
+        print("h5: a message that was never written was not missed")
+        return 1
+    todo = [("path", way, program, options.sample)
+            for way, program in points.pairs(options)]
+    if options.starts:
+        todo += [("start", "-", program, options.starts)
+                 for program in points.STARTED]
+    return points.run("h5", Faults, todo, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
