@@ -14,14 +14,16 @@ struct field {
 	enum kind kind;
 	size_t offset;
 	size_t size;		/* of the number's member */
-	const char *name;
+	const char *bad;	/* what to say of it */
 };
 
 #define S(tag, member) { tag, STRING, \
-	offsetof(struct queue_envelope, member), 0, #member }
+	offsetof(struct queue_envelope, member), 0, \
+	"envelope: bad " #member }
 #define N(tag, member) { tag, NUMBER, \
 	offsetof(struct queue_envelope, member), \
-	sizeof(((struct queue_envelope *)0)->member), #member }
+	sizeof(((struct queue_envelope *)0)->member), \
+	"envelope: bad " #member }
 #define TAG_RECIPIENT 'R'
 
 static const struct field fields[] = {
@@ -243,7 +245,7 @@ int queue_envelope_decode(struct str in, struct arena *arena,
 		char *member = (char *)e + f->offset;
 		struct str value;
 
-		*why_r = f->name;
+		*why_r = f->bad;
 		if (take_field(&in, f->tag, &value) < 0)
 			return -1;
 		if (f->kind == STRING) {
@@ -256,7 +258,7 @@ int queue_envelope_decode(struct str in, struct arena *arena,
 		}
 	}
 	if (e->ret > QUEUE_RET_HDRS) {
-		*why_r = "ret";
+		*why_r = "envelope: bad ret";
 		return -1;
 	}
 	return decode_recipients(in, arena, e, why_r);

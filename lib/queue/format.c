@@ -77,6 +77,29 @@ static int refuse(const char **why_r, const char *why)
 	return -1;
 }
 
+static bool meet(const struct queue_extent *a, const struct queue_extent *b)
+{
+	return a->octets > 0 && b->octets > 0 &&
+	    a->offset < b->offset + b->octets &&
+	    b->offset < a->offset + a->octets;
+}
+
+/* Whether an octet of the file would be in two places of the message. */
+static bool overlap(const struct queue_header *h)
+{
+	struct queue_extent envelope = { h->envelope_offset,
+		h->envelope_octets };
+
+	for (unsigned i = 0; i < h->extent_count; i++) {
+		if (meet(&envelope, &h->extents[i]))
+			return true;
+		for (unsigned k = 0; k < i; k++)
+			if (meet(&h->extents[k], &h->extents[i]))
+				return true;
+	}
+	return false;
+}
+
 int queue_header_decode(const unsigned char in[QUEUE_HEADER_SIZE],
     struct queue_header *h, const char **why_r)
 {
@@ -117,6 +140,8 @@ int queue_header_decode(const unsigned char in[QUEUE_HEADER_SIZE],
 	}
 	if (sum != h->content_octets)
 		return refuse(why_r, "extents are not the content");
+	if (overlap(h))
+		return refuse(why_r, "extents overlap");
 	/* The sum is taken over what we understood: nothing else is there. */
 	queue_header_encode(h, same);
 	if (memcmp(same, in, sizeof(same)) != 0)

@@ -27,8 +27,13 @@ static enum queue_found judge(const struct queue_spool *s,
     struct queue_name *name, int fd, const char **why)
 {
 	/* Elsewhere it was whole once; an agent checks what it reads. */
-	switch (queue_classify(fd, name->id, name->place == QUEUE_INCOMING,
-	    why)) {
+	bool is_incoming = name->place == QUEUE_INCOMING;
+	enum queue_kind kind = queue_classify(fd, name->id, is_incoming, why);
+
+	/* What was whole once is not thrown away, whatever it is now. */
+	if (kind == QUEUE_KIND_TORN && !is_incoming)
+		kind = QUEUE_KIND_DAMAGED;
+	switch (kind) {
 	case QUEUE_KIND_WHOLE:
 		*why = NULL;
 		return QUEUE_FOUND_MESSAGE;
@@ -64,7 +69,7 @@ int queue_recover_file(const struct queue_spool *s,
 		found = errno == EBADMSG ? QUEUE_FOUND_STRANGE
 		    : QUEUE_FOUND_FAILED;
 		return fn(found, &name, file, -1, found ==
-		    QUEUE_FOUND_STRANGE ? "not a plain file with one link"
+		    QUEUE_FOUND_STRANGE ? "not a plain file of ours with one link"
 		    : "cannot open the file", ctx);
 	}
 	found = judge(s, &name, fd, &why);

@@ -3,7 +3,8 @@
  *
  * A file with a whole message is a message, answered or not. A torn one is
  * unlinked, but only when nobody holds it any more: a `cleanup` of before
- * may be writing it at this moment. A damaged one goes to corrupt/.
+ * may be writing it at this moment. A damaged one goes to corrupt/, and so
+ * does a torn one of another place: it was whole when it came there.
  */
 #ifndef QUEUE_RECOVER_H
 #define QUEUE_RECOVER_H

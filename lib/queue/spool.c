@@ -61,6 +61,8 @@ static int make_dir(int dir, const char *name, mode_t mode)
 
 static int open_places(struct queue_spool *s, bool make)
 {
+	struct stat st;
+
 	for (int i = 0; i < QUEUE_PLACE_COUNT; i++) {
 		if (make && make_dir(s->dir, place_names[i], 0700) < 0)
 			return -1;
@@ -69,6 +71,9 @@ static int open_places(struct queue_spool *s, bool make)
 		if (s->place[i] < 0)
 			return -1;
 	}
+	if (fstat(s->place[QUEUE_INCOMING], &st) < 0)
+		return -1;
+	s->owner = st.st_uid;
 	return make ? sys_fsync(s->dir) : 0;
 }
 
@@ -292,7 +297,8 @@ int queue_spool_open_file(const struct queue_spool *s,
 			errno = EBADMSG;
 		return -1;
 	}
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_nlink == 1 && st.st_uid == s->owner)
 		return fd;
 	sys_close(fd);
 	errno = EBADMSG;
@@ -372,6 +378,25 @@ void queue_spool_drop_due(const struct queue_spool *s, int64_t due)
 
 /* --- judging ---------------------------------------------------------- */
 
+/* Header and envelope fit each other, or the envelope is not all there. A
+ * header that lies about where the file ends was never written like that. */
+static bool may_be_cut(int fd, const struct queue_header *h, uint64_t size)
+{
+	char *envelope;
+	bool fits;
+
+	if (h->envelope_offset + h->envelope_octets > size)
+		return true;
+	if ((envelope = malloc(h->envelope_octets + 1)) == NULL)
+		return false;
+	fits = sys_pread_full(fd, envelope, h->envelope_octets,
+		(off_t)h->envelope_offset) == (ssize_t)h->envelope_octets &&
+	    queue_header_sum(h, str_n(envelope, h->envelope_octets)) ==
+	    h->sum1;
+	free(envelope);
+	return fits;
+}
+
 /* Has the file the octets that its header promises, if it has a header? */
 static bool is_torn(int fd)
 {
@@ -386,7 +411,8 @@ static bool is_torn(int fd)
 	if (n < (ssize_t)sizeof(raw) || queue_header_is_blank(raw))
 		return true;
 	return queue_header_decode(raw, &h, &why) == 0 &&
-	    (uint64_t)st.st_size < h.log_offset;
+	    (uint64_t)st.st_size < h.log_offset &&
+	    may_be_cut(fd, &h, (uint64_t)st.st_size);
 }
 
 /* An undamaged header of another message: it was over when its file was given
@@ -441,15 +467,13 @@ static DIR *open_listing(int dir, const char *path)
 	return d;
 }
 
-static int scan_dir(int dir, const char *path, struct queue_name base,
-    queue_scan_fn *fn, void *ctx)
+/* Closes d. */
+static int scan_listing(DIR *d, struct queue_name base, queue_scan_fn *fn,
+    void *ctx)
 {
-	DIR *d = open_listing(dir, path);
 	struct dirent *e;
 	int rc = 0;
 
-	if (d == NULL)
-		return errno == ENOENT ? 0 : -1;
 	while (rc == 0 && (e = readdir(d)) != NULL) {
 		struct queue_name name = base;
 
@@ -463,11 +487,13 @@ static int scan_dir(int dir, const char *path, struct queue_name base,
 	return rc;
 }
 
+/* Only as due_path() writes it. */
 static int parse_due(const char *text, int64_t *due_r)
 {
 	uint64_t v;
 
-	if (str_to_u64(str_of(text), INT64_MAX / CLOCK_SECOND, &v) < 0)
+	if ((text[0] == '0' && text[1] != '\0') ||
+	    str_to_u64(str_of(text), INT64_MAX / CLOCK_SECOND, &v) < 0)
 		return -1;
 	*due_r = (int64_t)v;
 	return 0;
@@ -493,19 +519,30 @@ int queue_spool_scan(const struct queue_spool *s, enum queue_place place,
     int64_t until, queue_scan_fn *fn, void *ctx)
 {
 	struct queue_name base = { .place = place };
+	DIR *d = open_listing(s->place[place], "."), *bucket;
 	struct dirent *e;
-	int rc = 0;
-	DIR *d;
+	int rc = 0, error = 0;
 
-	if (place != QUEUE_DEFERRED)
-		return scan_dir(s->place[place], ".", base, fn, ctx);
-	d = open_listing(s->place[place], ".");
 	if (d == NULL)
 		return -1;
-	while (rc == 0 && (e = readdir(d)) != NULL)
-		if (parse_due(e->d_name, &base.due) == 0 && base.due <= until)
-			rc = scan_dir(s->place[place], e->d_name, base, fn,
-			    ctx);
+	if (place != QUEUE_DEFERRED)
+		return scan_listing(d, base, fn, ctx);
+	while (rc == 0 && (e = readdir(d)) != NULL) {
+		if (parse_due(e->d_name, &base.due) < 0 || base.due > until)
+			continue;
+		bucket = open_listing(s->place[place], e->d_name);
+		/* A file or a link with such a name is nobody's; what cannot
+		 * be read does not keep the others. */
+		if (bucket != NULL)
+			rc = scan_listing(bucket, base, fn, ctx);
+		else if (errno != ENOENT && errno != ENOTDIR &&
+		    errno != ELOOP)
+			error = errno;
+	}
 	closedir(d);
+	if (rc == 0 && error != 0) {
+		errno = error;
+		rc = -1;
+	}
 	return rc;
 }

@@ -24,6 +24,7 @@ enum queue_place {
 
 struct queue_spool {
 	int dir, place[QUEUE_PLACE_COUNT], lock;
+	uid_t owner;	/* of incoming/, and so of every file */
 	/* Queue ids: queue_spool_stock() under the caller's lock. */
 	uint64_t next_id, id_floor;
 };
@@ -75,8 +76,8 @@ int queue_spool_retire(const struct queue_spool *, uint64_t id);
 /* Where files may be overwritten in place: not on filesystems that copy on
  * write, which gain nothing. */
 bool queue_spool_can_recycle(const struct queue_spool *);
-/* Verb 3, open: a regular file with one link, no symbolic link followed.
- * -1: ENOENT, or EBADMSG for what is no queue file. */
+/* Verb 3, open: a regular file of the owner with one link, no symbolic link
+ * followed. -1: ENOENT, or EBADMSG for what is no queue file. */
 int queue_spool_open_file(const struct queue_spool *,
     const struct queue_name *, bool writing);
 /* lstat(2) of the name. */
@@ -137,7 +138,8 @@ bool queue_is_unheld(int fd);
 /*
  * Calls fn for each name in a place, in no order; with `until` only those of
  * deferred/<due>/ with due <= until. fn may rename or unlink. Names that are
- * no id are reported with id 0 and skipped. Not 0 from fn ends.
+ * no id are reported with id 0 and skipped. Not 0 from fn ends. -1 after all
+ * others when some deferred/<due>/ cannot be read.
  */
 typedef int queue_scan_fn(const struct queue_name *, const char *file,
     void *ctx);
