@@ -75,7 +75,7 @@ static int put_content(struct drop *d, struct str content, bool last)
 	d->octets += (int64_t)content.n;
 	if (d->message->size_limit > 0 &&
 	    d->octets > d->message->size_limit) {
-		errno = EFBIG;
+		errno = EMSGSIZE;
 		return -1;
 	}
 	do {
@@ -131,7 +131,7 @@ int drop_message(const char *queue_directory, struct message *m)
 		rc = m->input.failed
 		    ? complain(EX_TEMPFAIL, "standard input: %s",
 			strerror(err))
-		    : err == EFBIG ? complain(EX_UNAVAILABLE, "message file "
+		    : err == EMSGSIZE ? complain(EX_UNAVAILABLE, "message file "
 			"too big")
 		    : complain(EX_TEMPFAIL, "%s: %s", path, strerror(err));
 	}

@@ -260,6 +260,9 @@ int main(int argc, char **argv)
 
 	tidy_descriptors();
 	signal(SIGPIPE, SIG_IGN);
+	/* a file that may not grow is an error, not our end with a half of it
+	 * left behind */
+	signal(SIGXFSZ, SIG_IGN);
 	/* files that we leave are readable by pickup's group, whatever the
 	 * caller's mask */
 	umask(077);
