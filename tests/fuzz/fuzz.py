@@ -103,24 +103,62 @@ def run(build, seconds, targets):
     return found > 0
 
 
+def features(control):
+    """path -> (octets, features) out of libFuzzer's merge control file."""
+    with open(control, encoding="utf-8", errors="surrogateescape") as f:
+        count = int(f.readline())
+        f.readline()        # how many of them are of the first folder
+        paths = [f.readline().rstrip("\n") for _ in range(count)]
+        found = {}
+        for line in f:
+            word, *numbers = line.split()
+            if word == "FT":
+                path = paths[int(numbers[0])]
+                found[path] = (os.path.getsize(path),
+                               frozenset(map(int, numbers[1:])))
+    return found
+
+
+def choose(found):
+    """The files that show most, one after the other, within the limits: a
+    greedy cover; of equals the shorter."""
+    left = sorted(found.items(), key=lambda item: item[1][0])
+    chosen, covered, octets = [], set(), 0
+    while left and len(chosen) < FILES_MAX:
+        # What shows nothing new now never will.
+        gains = [(len(ft - covered), item) for item in left
+                 for ft in [item[1][1]]]
+        gains = [(n, item) for n, item in gains
+                 if n and octets + item[1][0] <= OCTETS_MAX]
+        if not gains:
+            break
+        _, best = max(gains, key=lambda g: g[0])
+        chosen.append(best[0])
+        covered |= best[1][1]
+        octets += best[1][0]
+        left = [item for _, item in gains if item is not best]
+    return chosen
+
+
 def merge_one(build, target):
     scratch = os.path.join(build, "merged", target)
     shutil.rmtree(scratch, ignore_errors=True)
     folder(scratch)
+    control = os.path.join(build, "merged", target + ".control")
+    if os.path.exists(control):
+        os.unlink(control)
     sources = [d for d in (f"{HERE}/corpus/{target}",
                            os.path.join(build, "corpus", target))
                if os.path.isdir(d)]
-    subprocess.run([*command(build, target), "-merge=1", "-timeout=20",
+    subprocess.run([*command(build, target), "-set_cover_merge=1",
+                    f"-merge_control_file={control}", "-timeout=20",
                     scratch, *sources], stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=True)
-    chosen, octets = {}, 0
-    for path in sorted(glob.glob(scratch + "/*"), key=os.path.getsize):
+    chosen = {}
+    for path in choose(features(control)):
         with open(path, "rb") as f:
             data = f.read()
-        if len(chosen) == FILES_MAX or octets + len(data) > OCTETS_MAX:
-            break
         chosen[hashlib.sha1(data).hexdigest()] = data
-        octets += len(data)
     corpus = folder(HERE, "corpus", target)
     for name in os.listdir(corpus):
         if name not in chosen:
@@ -128,7 +166,10 @@ def merge_one(build, target):
     for name, data in chosen.items():
         with open(os.path.join(corpus, name), "wb") as f:
             f.write(data)
-    print(f"{target}: {len(chosen)} files, {octets} octets", flush=True)
+    shutil.rmtree(scratch)
+    os.unlink(control)
+    print(f"{target}: {len(chosen)} files, "
+          f"{sum(map(len, chosen.values()))} octets", flush=True)
 
 
 def main():
