@@ -20,6 +20,38 @@
 #endif
 #define MESSAGES_PER_TURN 64
 #define TOLD_MAX 2048		/* in one agent_recorded */
+/* Recipients that an agent was not yet told of: it does not listen. */
+#define TOLD_WAITING_MAX 1000000
+
+/* Who may deliver what. A program that was taken over must not have other
+ * programs' mail, nor settle what becomes of it. */
+static const struct {
+	const char *client, *transport;
+} duties[] = {
+	{ "local", "local" }, { "local", "virtual" },
+	{ "smtp", "smtp" }, { "smtp", "relay" }, { "smtp", "lmtp" },
+	{ "bounce", "bounce" },
+};
+
+static bool has_duty(const struct agent *a, struct str transport)
+{
+	for (size_t i = 0; i < sizeof(duties) / sizeof(duties[0]); i++)
+		if (strcmp(duties[i].client, a->client) == 0 &&
+		    str_eq_c(transport, duties[i].transport))
+			return true;
+	return false;
+}
+
+static bool is_bounce(const struct agent *a)
+{
+	return strcmp(a->client, "bounce") == 0;
+}
+
+/* A message of a qmgr before us may not know its transports yet. */
+static bool may_settle(const struct agent *a, const struct recipient *r)
+{
+	return r->transport.n == 0 ? !is_bounce(a) : has_duty(a, r->transport);
+}
 
 static void close_agent(struct qmgr *q, struct agent *a)
 {
@@ -144,7 +176,7 @@ int agents_hand(struct qmgr *q, struct agent *a, struct job *job)
 	if (rc == 1)
 		block(a);
 	else if (rc < 0) {
-		log_warn("agent %s: %s", a->program, why);
+		log_warn("agent %s: %s", a->client, why);
 		a->blocked = true; /* its end is read in a moment */
 	}
 	return rc;
@@ -190,8 +222,12 @@ void agents_tell(struct qmgr *q, unsigned serial, uint64_t id, uint32_t index)
 {
 	struct agent *a = find_agent(q, serial);
 
-	if (a == NULL)
+	if (a == NULL || a->is_deaf)
 		return; /* it left, and told its next qmgr, who is us */
+	if (a->told_count == TOLD_WAITING_MAX) {
+		a->is_deaf = true;
+		return;
+	}
 	if (a->told_count == a->told_room) {
 		size_t room = a->told_room ? 2 * a->told_room : 64;
 
@@ -220,13 +256,16 @@ void agents_flush(struct qmgr *q)
 static void hear_hello(struct qmgr *q, struct agent *a,
     const struct agent_hello *m)
 {
-	str_to_c(str_sub(m->program, 0, sizeof(a->program) - 1), a->program,
-	    sizeof(a->program));
 	a->capacity = (size_t)m->capacity;
 	a->serves_count = 0;
-	for (size_t i = 0; i < m->transports.n && i < 64; i++)
-		a->serves[a->serves_count++] = schedule_transport(q,
-		    m->transports.v[i]);
+	for (size_t i = 0; i < m->transports.n && i < 64; i++) {
+		if (has_duty(a, m->transports.v[i]))
+			a->serves[a->serves_count++] = schedule_transport(q,
+			    m->transports.v[i]);
+		else
+			log_warn("agent %s: wants mail of another: " STR_FMT,
+			    a->client, STR_ARG(m->transports.v[i]));
+	}
 }
 
 static void hear_result(struct qmgr *q, struct agent *a,
@@ -236,7 +275,7 @@ static void hear_result(struct qmgr *q, struct agent *a,
 	uint64_t id;
 
 	if (queue_id_parse(res->queue_id, &id) < 0) {
-		log_warn("agent %s: a result without a queue id", a->program);
+		log_warn("agent %s: a result without a queue id", a->client);
 		return;
 	}
 	m = registry_find(&q->registry, id);
@@ -245,8 +284,11 @@ static void hear_result(struct qmgr *q, struct agent *a,
 		agents_tell(q, a->serial, id, (uint32_t)res->index);
 		return;
 	}
-	if (strcmp(a->program, "bounce") == 0)
+	if (is_bounce(a))
 		message_notice_result(q, m, res, a->serial);
+	else if (!may_settle(a, &m->recipients[res->index]))
+		log_warn("agent %s: a result of another's mail, %s",
+		    a->client, m->text);
 	else
 		message_result(q, m, (uint32_t)res->index, res, a->serial);
 }
@@ -269,10 +311,13 @@ static void hear_running(struct qmgr *q, struct agent *a,
 			continue;
 		r = &m->recipients[run->indexes.v[i]];
 		job = m->notice_job != NULL ? m->notice_job : r->job;
-		if (job == NULL) {
+		if (job != NULL && !has_duty(a,
+			job->destination->transport->name))
+			continue;
+		if (job == NULL && may_settle(a, r)) {
 			/* A new qmgr: it is in no job yet. */
 			schedule_adopt(q, a, m, (uint32_t)run->indexes.v[i]);
-		} else if (job->lost > 0) {
+		} else if (job != NULL && job->lost > 0) {
 			TAILQ_REMOVE(&q->lost, job, link);
 			job->lost = 0;
 			job->agent = a;
@@ -295,6 +340,7 @@ static void on_agent(int fd, unsigned ready, void *ctx)
 		struct agent_running running;
 	} m;
 	const struct msg_schema *schema;
+	bool closed = false;
 	const char *why;
 
 	(void)fd;
@@ -309,10 +355,11 @@ static void on_agent(int fd, unsigned ready, void *ctx)
 		case CONV_TIMEOUT:
 			goto out;
 		case CONV_BROKEN:
-			log_warn("agent %s: %s", a->program, why);
+			log_warn("agent %s: %s", a->client, why);
 			/* fall through */
 		case CONV_CLOSED:
 			close_agent(q, a);
+			closed = true;
 			goto out;
 		case CONV_MESSAGE:
 			break;
@@ -325,12 +372,16 @@ static void on_agent(int fd, unsigned ready, void *ctx)
 			hear_running(q, a, &m.running);
 	}
 out:
+	if (!closed && a->is_deaf) {
+		log_warn("agent %s: does not take what it is told", a->client);
+		close_agent(q, a);
+	}
 	agents_flush(q);
 	schedule_run(q);
 	qmgr_check_drain(q);
 }
 
-void agents_add(struct qmgr *q, struct conv *conv)
+void agents_add(struct qmgr *q, struct conv *conv, const char *client)
 {
 	struct agent *a = calloc(1, sizeof(*a));
 
@@ -338,11 +389,17 @@ void agents_add(struct qmgr *q, struct conv *conv)
 		log_fatal("no memory");
 	a->qmgr = q;
 	a->conv = conv;
+	a->client = client;
 	a->serial = ++q->agent_serial;
 	TAILQ_INIT(&a->jobs);
 	a->watch = watch_new(q->loop, conv_fd(conv), LOOP_READ, on_agent, a);
-	if (a->watch == NULL)
-		log_fatal("cannot watch an agent: %s", strerror(errno));
+	if (a->watch == NULL) {
+		log_warn("cannot watch agent %s: %s", client,
+		    strerror(errno));
+		conv_close(&a->conv);
+		free(a);
+		return;
+	}
 	LIST_INSERT_HEAD(&q->agents, a, link);
 }
 

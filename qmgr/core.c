@@ -116,7 +116,7 @@ static void take_conv(struct qmgr *q, struct conv *conv, const char *client)
 	else if (strcmp(client, "pickup") == 0)
 		operator_add(q, conv);
 	else
-		agents_add(q, conv);
+		agents_add(q, conv, client);
 }
 
 void qmgr_take(struct qmgr *q, struct conv *conv, const char *client)

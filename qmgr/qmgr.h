@@ -149,12 +149,13 @@ struct agent {
 	unsigned serial;
 	struct conv *conv;
 	struct watch *watch;
-	char program[32];
+	const char *client;	/* the program, as its edge tells */
 	struct transport *serves[64];
 	size_t serves_count;
 	size_t capacity, running;
 	struct job_list jobs;
 	bool blocked;		/* its socket is full */
+	bool is_deaf;		/* ... for too long: it is closed */
 	bool alone;		/* has a message that agents died of */
 	/* Results that are durable and not yet told. */
 	uint64_t *told_ids, *told_indexes;
@@ -321,7 +322,7 @@ struct transport *schedule_transport(struct qmgr *, struct str name);
 void schedule_tick(struct qmgr *, int64_t now);
 
 /* agents.c */
-void agents_add(struct qmgr *, struct conv *);
+void agents_add(struct qmgr *, struct conv *, const char *client);
 /* One that serves the transport and has room, or NULL. */
 struct agent *agents_choose(struct qmgr *, struct transport *,
     const struct message *);

@@ -292,7 +292,12 @@ void stock_add(struct qmgr *q, struct conv *conv)
 		log_fatal("no memory");
 	c->watch = watch_new(q->loop, conv_fd(conv), LOOP_READ, on_cleanup,
 	    c);
-	if (c->watch == NULL)
-		log_fatal("cannot watch cleanup: %s", strerror(errno));
+	if (c->watch == NULL) {
+		log_warn("cannot watch cleanup: %s", strerror(errno));
+		conv_close(&c->conv);
+		map_free(&c->files, NULL);
+		free(c);
+		return;
+	}
 	LIST_INSERT_HEAD(&q->cleanups, c, link);
 }

@@ -26,8 +26,9 @@
 #define AGENT_RCPT_MAX 1000
 
 struct agent_hello {
-	struct str program;     /* "local", "smtp", "bounce" */
-	struct strs transports; /* what it serves */
+	struct str program;     /* "local", "smtp", "bounce"; qmgr goes by
+				   the edge, not by this */
+	struct strs transports; /* what it serves; others' are refused */
 	uint64_t capacity;      /* jobs at once */
 };
 

@@ -391,6 +391,37 @@ static void a_committed_message_is_handed_on_and_its_end_is_recorded(
 	die(&r);
 }
 
+static void an_agent_has_no_say_in_the_mail_of_another(void **state)
+{
+	struct running r;
+	struct conv *cleanup, *agent, *thief;
+	struct agent_job job;
+	uint64_t id, index = 0;
+	char text[QUEUE_ID_SIZE];
+	struct agent_running running = { .indexes = { &index, 1 } };
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	thief = open_agent(&r, SMTP, "local");
+	say_present(thief);
+	agent = open_agent(&r, LOCAL, "local");
+	say_present(agent);
+	id = submit(cleanup, &one);
+	assert_true(hear_job(agent, &job, 20000));
+	close(job.file);
+	running.queue_id = str_of(queue_id_text(id, text));
+	say(thief, &agent_running_schema, &running);
+	answer(thief, id, 0, AGENT_SENT, false);
+	/* the answer to this one tells that the others were heard */
+	answer(thief, id, 999, AGENT_SENT, false);
+	expect_recorded(thief, id);
+	answer(agent, id, 0, AGENT_DEFERRED, false);
+	wait_until(is_deferred, id, true);
+	assert_false(hear_job(thief, &job, 1));
+	die(&r);
+}
+
 static void what_an_agent_runs_stays_with_it_across_a_break(void **state)
 {
 	struct running r;
@@ -631,6 +662,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_committed_message_is_handed_on_and_its_end_is_recorded),
+		TEST(an_agent_has_no_say_in_the_mail_of_another),
 		TEST(what_an_agent_runs_stays_with_it_across_a_break),
 		TEST(a_message_that_agents_die_of_goes_to_corrupt),
 		TEST(a_dead_next_hop_defers_all_that_waits_for_it),
