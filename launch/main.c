@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +166,14 @@ static void make_key(const struct launch_request *r, struct buf *key)
 	buf_append(key, r->dir);
 }
 
+/* Nobody serves on it any more, or a client shut it down for all. */
+static bool is_gone(int edge)
+{
+	struct pollfd p = { .fd = edge, .events = 0 };
+
+	return poll(&p, 1, 0) != 0;
+}
+
 /* The process that serves this already, if its caller may have it again. */
 static struct child *find_child(const struct launch_request *r)
 {
@@ -178,7 +187,8 @@ static struct child *find_child(const struct launch_request *r)
 		    str_eq(buf_str(&c->key), buf_str(&key)))
 			break;
 	buf_fini(&key);
-	if (c != NULL && r->again) { /* it ends: nobody gets it any more */
+	/* It ends: nobody gets it any more. */
+	if (c != NULL && (r->again || is_gone(c->edge))) {
 		close(c->edge);
 		c->edge = -1;
 		c = NULL;
