@@ -11,9 +11,6 @@
  * one that does not read ours (both microseconds). */
 #define COMMAND_TIMEOUT (300 * CLOCK_SECOND)
 #define WRITE_TIMEOUT (300 * CLOCK_SECOND)
-/* After the last word a client's input is dropped so long, and so much. */
-#define LINGER (2 * CLOCK_SECOND)
-#define LINGER_MAX (16 << 20)
 
 static const char *const state_names[SESSION_STATE_COUNT] = {
 	[SESSION_AUTHENTICATED] = "AUTHENTICATED",
@@ -456,28 +453,10 @@ struct session *session_new(const struct imapd_server *server,
 	return NULL;
 }
 
-/*
- * A socket that is closed with input unread is reset, and the reset may
- * overtake the BYE. So what the client still sends is dropped for a while.
- */
-static void linger(struct session *s)
-{
-	struct str piece;
-	uint64_t dropped = 0;
-
-	if (stream_flush(s->stream) != STREAM_OK)
-		return;
-	shutdown(stream_fd(s->stream), SHUT_WR);
-	stream_set_deadline(s->stream, clock_now() + LINGER);
-	while (dropped < LINGER_MAX && stream_read_some(s->stream,
-	    STREAM_IN_BIG, &piece) == STREAM_OK)
-		dropped += piece.n;
-}
-
 void session_run(struct session *s)
 {
 	serve(s);
-	linger(s);
+	stream_linger(s->stream);
 	log_info("user=<%s>, session=<%s>, disconnected: %s, in=%llu, out=%llu",
 	    s->server->user, s->id, s->ended_why,
 	    (unsigned long long)stream_octets_in(s->stream),

@@ -17,6 +17,7 @@ struct client {
 	char remote[NET_ADDR_TEXT], local[NET_ADDR_TEXT];
 	char session_id[24];
 	bool may_plain;			/* passwords without TLS */
+	bool has_quit;			/* it wished to end */
 	int64_t since;
 	unsigned bad;			/* commands in error */
 	unsigned attempts;		/* logins that failed */

@@ -72,6 +72,7 @@ static void cmd_logout(struct session *s)
 	stream_write_c(s->out, "* BYE Logging out\r\n");
 	reply(s, "OK Logout completed");
 	s->client->end = "Logged out";
+	s->client->has_quit = true;
 }
 
 /* RFC 2971 3.1: what the client says of itself is not used; so much of it is

@@ -168,8 +168,11 @@ static void session(int fd, const struct service_client *from)
 		return;
 	}
 	meet(&c, &peer);
-	if (!c.handed_over)
+	if (!c.handed_over) {
 		say_end(&c);
+		if (!c.has_quit)
+			stream_linger(c.stream);
+	}
 	stream_free(&c.stream);
 	(void)tell(LIMITS_DISCONNECT, c.remote, c.service);
 	leave();

@@ -51,6 +51,7 @@ static void cmd_quit(struct session *s, struct str arg)
 	(void)arg;
 	reply(s, "+OK Bye");
 	s->client->end = "Logged out";
+	s->client->has_quit = true;
 }
 
 /* RFC 2595 4 */

@@ -22,6 +22,11 @@
 #define CHUNK 16384
 /* Chunks that one relay moves before the others have their turn. */
 #define TURN 16
+/* What a client still sends after the last word is dropped, so long and so
+ * much: a socket that is closed with input unread is reset, and the reset may
+ * overtake the word (as stream_linger()). */
+#define LINGER (2 * CLOCK_SECOND)
+#define LINGER_MAX (16 << 20)
 
 /* Octets on their way to a side that took only a part of them. */
 struct waiting {
@@ -37,8 +42,11 @@ struct relay {
 	void *ctx;
 	struct watch *client_watch, *session_watch;
 	struct waiting to_client, to_session;
-	bool client_ended;		/* read to its end, told the session */
+	bool client_ended;		/* no more goes to the session */
+	bool client_eof;		/* since the client said so */
 	bool session_ended;
+	struct timer *linger;		/* all is said: waits for its end */
+	size_t dropped;
 	bool hot;			/* in self.hot */
 	unsigned tls_wants;		/* TLS_WANT_* of the last calls */
 };
@@ -72,9 +80,11 @@ static void relay_end(struct relay *r)
 	TAILQ_REMOVE(&self.all, r, all);
 	watch_free(&r->client_watch);
 	watch_free(&r->session_watch);
+	timer_free(&r->linger);
 	tls_try_shutdown(r->client);
 	stream_free(&r->client);
-	close(r->session);
+	if (r->session >= 0)
+		close(r->session);
 	free(r->to_client.p);
 	free(r->to_session.p);
 	free(r);
@@ -196,6 +206,7 @@ static enum moved move_in(struct relay *r)
 	if (n < 0)
 		return OVER;
 	end_input(r);
+	r->client_eof = true;
 	return BLOCKED;
 }
 
@@ -268,17 +279,67 @@ static int set_wants(struct relay *r)
 	return 0;
 }
 
+static void on_linger_over(void *ctx)
+{
+	relay_end(ctx);
+}
+
+/* r may be gone afterwards. */
+static void drop_rest(struct relay *r)
+{
+	ssize_t n;
+
+	do {
+		n = recv(stream_fd(r->client), self.chunk, CHUNK,
+		    MSG_DONTWAIT);
+		if (n > 0)
+			r->dropped += (size_t)n;
+	} while ((n > 0 && r->dropped < LINGER_MAX) ||
+	    (n < 0 && errno == EINTR));
+	if (n >= 0 || errno != EAGAIN)
+		relay_end(r);
+}
+
+/* The session ended and all that it said is on its way. */
+static void linger(struct relay *r)
+{
+	tls_try_shutdown(r->client);
+	watch_free(&r->session_watch);
+	close(r->session);
+	r->session = -1;
+	if (r->hot)
+		TAILQ_REMOVE(&self.hot, r, link);
+	r->hot = false;
+	r->linger = timer_new(self.loop, on_linger_over, r);
+	if (r->client_eof || r->linger == NULL ||
+	    shutdown(stream_fd(r->client), SHUT_WR) < 0 ||
+	    set_watch(r, &r->client_watch, stream_fd(r->client),
+	    LOOP_READ) != 0) {
+		relay_end(r);
+		return;
+	}
+	timer_in(r->linger, LINGER);
+	drop_rest(r);
+}
+
 /* Moves what can be moved, both ways. r may be gone afterwards. */
 static void pump(struct relay *r)
 {
 	enum moved in = MOVED, out = MOVED;
 	int turns = 0;
 
+	if (r->linger != NULL)
+		return;
 	r->tls_wants = 0;
 	while ((in == MOVED || out == MOVED) && turns++ < TURN) {
 		in = move_in(r);
-		if (in == OVER || (out = move_out(r)) == OVER) {
+		if (in == OVER) {
 			relay_end(r);
+			return;
+		}
+		out = move_out(r);
+		if (out == OVER) {
+			(r->session_ended ? linger : relay_end)(r);
 			return;
 		}
 	}
@@ -293,9 +354,14 @@ static void pump(struct relay *r)
 
 static void on_ready(int fd, unsigned ready, void *ctx)
 {
+	struct relay *r = ctx;
+
 	(void)fd;
 	(void)ready;
-	pump(ctx);
+	if (r->linger != NULL)
+		drop_rest(r);
+	else
+		pump(r);
 }
 
 /* The relays that had more to move than one turn allows. */

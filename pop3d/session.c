@@ -336,10 +336,13 @@ static void update(struct session *s)
 
 void session_run(struct session *s)
 {
+	bool quit = false;
+
 	if (open_maildrop(s) == 0) {
 		session_ok(s, "Logged in, %u messages", s->count);
 		serve(s);
-		if (s->state == SESSION_UPDATE)
+		quit = s->state == SESSION_UPDATE;
+		if (quit)
 			update(s);
 		else
 			s->deleted_count = 0;
@@ -347,6 +350,8 @@ void session_run(struct session *s)
 		session_enter(s, SESSION_ENDED, "no maildrop");
 	}
 	stream_flush(s->stream);
+	if (!quit)
+		stream_linger(s->stream);
 	log_info("user=<%s>: disconnected: %s, top=%u, retr=%u, del=%u/%u, "
 	    "in=%llu, out=%llu", s->server->user, s->ended_why, s->top,
 	    s->retr, s->deleted_count, s->count,

@@ -11,5 +11,6 @@ void cmd_quit(struct session *s, struct str arg)
 	if (!session_is_in_step(s))
 		return;
 	session_reply(s, "221 2.0.0 Bye");
+	s->has_quit = true;
 	session_enter(s, SESSION_CLOSING);
 }

@@ -315,6 +315,8 @@ static void serve(struct session *s)
 	    buf_cstr(&counts));
 	buf_fini(&counts);
 	client_leave(s);
+	if (!s->has_quit)
+		stream_linger(s->stream);
 }
 
 static void init(struct session *s, const struct smtpd *smtpd)

@@ -62,6 +62,7 @@ struct session {
 	bool is_counted; /* by limits */
 	unsigned errors, junk, login_failures;
 	bool was_refused; /* the command that runs, for the counts */
+	bool has_quit;
 	uint32_t total[SESSION_COMMAND_MAX], good[SESSION_COMMAND_MAX];
 };
 

@@ -15,6 +15,8 @@
 #define DISCARD_MAX 65536
 /* What stream_free() may wait to get rid of the last answer. */
 #define FAREWELL CLOCK_SECOND
+#define LINGER (2 * CLOCK_SECOND)
+#define LINGER_MAX (16 << 20)
 
 struct stream {
 	int in, out;
@@ -86,6 +88,26 @@ void stream_free(struct stream **sp)
 	close(in);
 	if (out != in)
 		close(out);
+}
+
+void stream_linger(struct stream *s)
+{
+	int64_t deadline = clock_now() + LINGER;
+	uint64_t dropped = 0;
+	char piece[4096];
+	ssize_t n;
+
+	stream_set_timeout(s, LINGER, LINGER);
+	stream_set_deadline(s, deadline);
+	if (stream_flush(s) != STREAM_OK || s->eof)
+		return;
+	if (s->transport != NULL && s->transport->finish != NULL)
+		s->transport->finish(s->ctx);
+	if (shutdown(s->out, SHUT_WR) < 0)
+		return;
+	while (dropped < LINGER_MAX && (n = stream_raw_read(s, piece,
+	    sizeof(piece), deadline)) > 0)
+		dropped += (uint64_t)n;
 }
 
 int stream_fd(const struct stream *s)

@@ -46,6 +46,8 @@ struct stream_transport {
 	size_t (*pending)(void *ctx);
 	const char *(*why)(void *ctx);	/* of the last failure, or NULL */
 	void (*free)(void *ctx);
+	void (*finish)(void *ctx);	/* tells that nothing more is said;
+					 * or NULL */
 };
 
 /* Takes the descriptor: a stream socket, a pipe or a terminal; blocking or
@@ -55,6 +57,14 @@ struct stream *stream_new(int fd);
 struct stream *stream_new_pair(int in, int out);
 /* Tries to write what is pending (within 1 s), closes. *s may be NULL. */
 void stream_free(struct stream **);
+/*
+ * Before stream_free(), where we end a conversation in which the other side
+ * may still be speaking: a socket that is closed with input unread is reset,
+ * and the reset may overtake what we said last. Sends it, ends our direction
+ * and drops what still comes, until the other side ends too; for at most 2 s
+ * and 16 MB.
+ */
+void stream_linger(struct stream *);
 /* Frees the stream, keeps the descriptor open and returns it. Pending output
  * is flushed, buffered input is lost: take it before. */
 int stream_detach(struct stream **);

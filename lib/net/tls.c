@@ -246,15 +246,25 @@ static const char *conn_why(void *ctx)
 	return c->why;
 }
 
+static void conn_finish(void *ctx)
+{
+	struct conn *c = ctx;
+
+	if (c->broken || !SSL_is_init_finished(c->ssl))
+		return;
+	c->deadline = clock_now() + FAREWELL;
+	c->err = 0;
+	ERR_clear_error();
+	(void)SSL_shutdown(c->ssl);
+	c->broken = true;	/* nothing is read or written from here on */
+}
+
 static void conn_free(void *ctx)
 {
 	struct conn *c = ctx;
 
 	if (c->ssl != NULL) {
-		c->deadline = clock_now() + FAREWELL;
-		ERR_clear_error();
-		if (!c->broken && SSL_is_init_finished(c->ssl))
-			(void)SSL_shutdown(c->ssl);
+		conn_finish(c);
 		SSL_free(c->ssl);
 	}
 	free(c);
@@ -262,7 +272,7 @@ static void conn_free(void *ctx)
 
 static const struct stream_transport tls_transport = {
 	.read = conn_read, .write = conn_write, .pending = conn_pending,
-	.why = conn_why, .free = conn_free,
+	.why = conn_why, .free = conn_free, .finish = conn_finish,
 };
 
 static void on_message(int write_p, int version, int type, const void *p,

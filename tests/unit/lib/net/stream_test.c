@@ -404,6 +404,35 @@ static void pipes_and_closed_peers_work_too(void **state)
 	close(out[0]);
 }
 
+/* The next read of one who had said something that nobody read: 0 at an end,
+ * else errno. */
+static int read_behind_farewell(bool lingers)
+{
+	struct ends e;
+	char p[16];
+	ssize_t n;
+
+	ends_init(&e);
+	give(&e, STR("unread"));
+	shutdown(e.peer, SHUT_WR);
+	stream_write_c(e.s, "bye");
+	if (lingers)
+		stream_linger(e.s);
+	stream_free(&e.s);
+	assert_int_equal(read(e.peer, p, sizeof(p)), 3);
+	n = read(e.peer, p, sizeof(p));
+	n = n < 0 ? errno : n;
+	ends_fini(&e);
+	return (int)n;
+}
+
+static void a_farewell_is_no_reset(void **state)
+{
+	(void)state;
+	assert_int_equal(read_behind_farewell(false), ECONNRESET);
+	assert_int_equal(read_behind_farewell(true), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +447,7 @@ int main(void)
 		cmocka_unit_test(tls_is_refused_over_buffered_plaintext),
 		cmocka_unit_test(files_are_sent_in_order_with_what_is_around),
 		cmocka_unit_test(pipes_and_closed_peers_work_too),
+		cmocka_unit_test(a_farewell_is_no_reset),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
