@@ -25,6 +25,7 @@ import argparse
 import concurrent.futures
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -189,6 +190,14 @@ class Position:
         inst.command("postern", "stop")
         wait_until(lambda: not inst.is_running(), 60, "the end of the suite")
         self.writes = bed.disks.counts()[0]
+        self.note_killed()
+
+    def note_killed(self):
+        """At a stop master does not wait for one that waits for a lock whose
+        owner could not take it away: the disk was dead."""
+        for name, pid in re.findall(r"(\w+)\[(\d+)\] does not end; killed",
+                                    self.bed.inst.log()):
+            self.proof.killed(name, pid)
 
     def judge(self, when, log):
         v = self.bed.ask(self.proof, log)
@@ -317,7 +326,10 @@ def main():
 
     def work(number, bed):
         try:
-            return Position(bed, number, args.seed, writes, args.save).run()
+            p = Position(bed, number, args.seed, writes, args.save).run()
+            if p.problems or args.v:
+                print(f"h6: {p}:", *p.problems, sep="\n    ", flush=True)
+            return p
         except Exception as e:  # pylint: disable=broad-except
             print(f"h6: position {number}: {type(e).__name__}: {e}")
             raise
@@ -334,10 +346,7 @@ def main():
                 total += 1
                 acked += p.proof.counts.get("acked", 0)
                 refused += p.proof.counts.get("refused", 0)
-                if p.problems or args.v:
-                    bad += bool(p.problems)
-                    print(f"h6: {p}:", *p.problems, sep="\n    ",
-                          flush=True)
+                bad += bool(p.problems)
     print(f"h6: {total} positions, {acked} messages acknowledged, {refused} "
           f"refused, in {rate.seconds():.0f} s; {bad} bad")
     return 1 if bad or total == 0 else 0
