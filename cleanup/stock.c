@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,16 +29,23 @@ static struct {
 	.send_lock = PTHREAD_MUTEX_INITIALIZER,
 };
 
-/* 0, or -1: qmgr is away, and its successor will look for itself. */
+/*
+ * 0, or -1: qmgr is away, and its successor will look for itself. One that is
+ * there and cannot be told (no memory for the packet) has to look as well: the
+ * conversation ends, as it does when this process dies.
+ */
 static int tell(const struct msg_schema *schema, const void *msg)
 {
 	const char *why;
 	int rc = -1;
 
 	pthread_mutex_lock(&stock.send_lock);
-	if (stock.conv != NULL)
-		rc = conv_send(stock.conv, schema, msg,
-		    clock_now() + SEND_TIMEOUT, &why);
+	if (stock.conv != NULL && (rc = conv_send(stock.conv, schema, msg,
+		clock_now() + SEND_TIMEOUT, &why)) < 0) {
+		log_warn("qmgr cannot be told: %s", why);
+		/* the thread that receives opens the next one */
+		shutdown(conv_fd(stock.conv), SHUT_RDWR);
+	}
 	pthread_mutex_unlock(&stock.send_lock);
 	return rc;
 }
