@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -23,6 +24,7 @@ struct shape {
 	enum returned returned;
 	bool eight_bit;		/* in what is returned */
 	bool utf8;		/* RFC 6533: addresses or header need it */
+	bool unreadable;	/* now; another time it may be read */
 	char boundary[48];
 };
 
@@ -30,6 +32,7 @@ struct shape {
 
 struct scan {
 	bool eight_bit, strange;	/* strange: NUL, bare CR or LF, long */
+	bool unreadable;
 	size_t line;
 	bool cr;
 };
@@ -50,6 +53,13 @@ static void scan_piece(struct scan *s, struct str piece)
 	}
 }
 
+/* What is damaged stays so, and the notice goes without it. Any other error
+ * may be over soon: the notice waits. */
+static bool is_passing(ssize_t k)
+{
+	return k < 0 && errno != EBADMSG;
+}
+
 static void scan_content(struct queue_reader *r, struct scan *s)
 {
 	char chunk[CHUNK];
@@ -59,6 +69,7 @@ static void scan_content(struct queue_reader *r, struct scan *s)
 	while ((k = queue_reader_read(r, chunk, sizeof(chunk))) > 0)
 		scan_piece(s, str_n(chunk, (size_t)k));
 	/* What is not what was committed is not returned. */
+	s->unreadable = is_passing(k);
 	if (k < 0 || s->line != 0)
 		s->strange = true;
 }
@@ -90,6 +101,7 @@ static struct shape choose_shape(const struct notice *n)
 		struct scan s = { 0 };
 
 		scan_content(n->reader, &s);
+		sh.unreadable = s.unreadable;
 		if (!s.strange) {
 			sh.returned = RETURN_FULL;
 			sh.eight_bit = s.eight_bit;
@@ -352,6 +364,8 @@ static void write_status(const struct notice *n, const struct shape *sh,
 
 /* --- third part: the original ----------------------------------------- */
 
+static const char unreadable[] = "the message cannot be read now";
+
 static void write_full(const struct notice *n, struct submission *s)
 {
 	char chunk[CHUNK];
@@ -360,6 +374,8 @@ static void write_full(const struct notice *n, struct submission *s)
 	queue_reader_rewind(n->reader);
 	while ((k = queue_reader_read(n->reader, chunk, sizeof(chunk))) > 0)
 		submission_write(s, str_n(chunk, (size_t)k));
+	if (is_passing(k))
+		submission_fail(s, unreadable);
 }
 
 /* A line of any octets as one that may stand in a mail. */
@@ -387,6 +403,8 @@ static void write_headers(const struct notice *n, const struct shape *sh,
 	    0);
 	struct str rest = str_n(p, k < 0 ? 0 : (size_t)k), line;
 
+	if (p == NULL || is_passing(k))
+		submission_fail(s, unreadable);
 	while (rest.n > 0 && str_split(&rest, '\n', &line)) {
 		if (rest.p == NULL && (size_t)k == most)
 			break; /* it was cut here */
@@ -402,6 +420,8 @@ static void write_headers(const struct notice *n, const struct shape *sh,
 static void write_original(const struct notice *n, const struct shape *sh,
     struct submission *s)
 {
+	if (sh->unreadable)
+		submission_fail(s, unreadable);
 	if (sh->returned == RETURN_FULL) {
 		begin_part(sh, s, "Undelivered Message", sh->utf8
 		    ? "message/global" : "message/rfc822", sh->eight_bit);

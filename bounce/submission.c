@@ -15,7 +15,7 @@ struct submission {
 	struct str recipient;
 	struct buf chunk;
 	bool begun, failed;
-	char text[256];		/* why it failed; see submission_close() */
+	const char *why;	/* it failed */
 };
 
 struct submission *submission_open(struct str sender, struct str recipient,
@@ -40,6 +40,13 @@ struct submission *submission_open(struct str sender, struct str recipient,
 	};
 	buf_init(&s->chunk, SUBMIT_CHUNK + 1);
 	return s;
+}
+
+void submission_fail(struct submission *s, const char *why)
+{
+	if (!s->failed)
+		s->why = why;
+	s->failed = true;
 }
 
 static void send_chunk(struct submission *s, bool last)
@@ -71,10 +78,8 @@ static void send_chunk(struct submission *s, bool last)
 		rc = conv_send(s->conv, &submit_data_schema, &data, deadline,
 		    &why);
 	}
-	if (rc < 0) {
-		s->failed = true;
-		str_to_c(str_of(why), s->text, sizeof(s->text));
-	}
+	if (rc < 0)
+		submission_fail(s, why);
 	buf_reset(&s->chunk);
 }
 
@@ -85,7 +90,7 @@ void submission_write(struct submission *s, struct str text)
 		    s->chunk.n);
 
 		if (buf_append(&s->chunk, piece) < 0)
-			s->failed = true;
+			submission_fail(s, "no memory");
 		text = str_from(text, piece.n);
 		if (s->chunk.n >= SUBMIT_CHUNK)
 			send_chunk(s, false);
@@ -100,7 +105,7 @@ void submission_printf(struct submission *s, const char *fmt, ...)
 	buf_init(&b, SUBMIT_CHUNK);
 	va_start(ap, fmt);
 	if (buf_vprintf(&b, fmt, ap) < 0)
-		s->failed = true;
+		submission_fail(s, "no memory");
 	va_end(ap);
 	submission_write(s, buf_str(&b));
 	buf_fini(&b);
@@ -113,10 +118,18 @@ static int take_reply(struct submission *s, char id[QUEUE_ID_SIZE],
 		&submit_reply_schema };
 	const struct msg_schema *schema;
 	struct submit_reply reply;
+	enum conv_got got;
 
-	if (conv_recv(s->conv, allowed, 1, &schema, &reply,
-	    clock_now() + REPLY_TIMEOUT, why) != CONV_MESSAGE)
+	/* A refusal in the middle breaks the sending: then it is there and
+	 * says why. Who was not sent the end says nothing else. */
+	got = s->failed ? conv_try_recv(s->conv, allowed, 1, &schema, &reply,
+	    why) : conv_recv(s->conv, allowed, 1, &schema, &reply,
+	    clock_now() + REPLY_TIMEOUT, why);
+	if (got != CONV_MESSAGE) {
+		if (s->failed)
+			*why = s->why;
 		return -1;
+	}
 	if (reply.code == 250)
 		return str_to_c(reply.queue_id, id, QUEUE_ID_SIZE);
 	/* The words are gone with the conversation. */
@@ -131,11 +144,9 @@ int submission_close(struct submission **sp, char id[QUEUE_ID_SIZE],
     const char **why)
 {
 	struct submission *s = *sp;
-	int rc = -1;
+	int rc;
 
-	*why = "it could not be submitted";
 	send_chunk(s, true);
-	/* A refusal in the middle breaks the sending: it says why. */
 	rc = take_reply(s, id, why);
 	if (rc == 0)
 		conv_keep(&s->conv);

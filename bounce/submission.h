@@ -14,6 +14,9 @@ struct submission *submission_open(struct str sender, struct str recipient,
 void submission_write(struct submission *, struct str);
 void submission_printf(struct submission *, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* Nothing of it may be kept: submission_close() says why (a constant), and
+ * cleanup, which is not told the end, forgets it. */
+void submission_fail(struct submission *, const char *why);
 /*
  * The end: 0 when it is on stable storage, with its queue id. -1 with why_r.
  * Frees in any case.

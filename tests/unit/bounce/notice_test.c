@@ -15,7 +15,13 @@
 
 struct submission {
 	struct buf text;
+	const char *failed;
 };
+
+void submission_fail(struct submission *s, const char *why)
+{
+	s->failed = why;
+}
 
 void submission_write(struct submission *s, struct str text)
 {
@@ -43,6 +49,7 @@ struct sample {
 	const char *text, *diagnostic, *host;
 	const char *limit;	/* bounce_size_limit */
 	bool copy;
+	bool unreadable;	/* the disk fails when it is opened */
 };
 
 #define PLAIN "Subject: original\r\nX-Long: 1\r\n\r\nthe body\r\n"
@@ -80,7 +87,7 @@ static char *write_sample(const struct sample *s, uint64_t *flags_r)
 		.when = 1764100001000000, .text = str_of(s->text),
 		.diagnostic = str_of(s->diagnostic),
 		.host = str_of(s->host) };
-	struct submission sub;
+	struct submission sub = { .failed = NULL };
 	struct queue_reader reader;
 	struct params params;
 	char limit[64], *out;
@@ -96,9 +103,12 @@ static char *write_sample(const struct sample *s, uint64_t *flags_r)
 	assert_int_equal(queue_reader_open(&reader, fd, ID, arena, &why), 0);
 	r.envelope = &reader.envelope.recipients[0];
 	buf_init(&sub.text, 1 << 20);
+	if (s->unreadable)
+		reader.fd = -1;
 	notice_write(&n, STR("anna@our.test"), &sub);
 	*flags_r = notice_flags(&n);
 	assert_false(sub.text.failed);
+	assert_true((sub.failed != NULL) == s->unreadable);
 	out = strndup(sub.text.p, sub.text.n);
 	assert_int_equal(strlen(out), sub.text.n); /* no NUL gets out */
 	buf_fini(&sub.text);
@@ -326,6 +336,27 @@ static void each_kind_has_its_action(void **state)
 	}
 }
 
+static void a_message_that_cannot_be_read_now_is_not_returned_without_it(
+    void **state)
+{
+	struct sample rows[] = {
+		{ .content = PLAIN, .kind = NOTICE_FAILED },
+		{ .content = PLAIN, .kind = NOTICE_FAILED,
+		  .ret = QUEUE_RET_HDRS },
+		{ .content = PLAIN, .kind = NOTICE_DELAYED },
+	};
+	uint64_t flags;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rows[i].address = "bob@far.test";
+		rows[i].original = rows[i].orcpt = rows[i].text =
+		    rows[i].diagnostic = rows[i].host = "";
+		rows[i].unreadable = true;
+		free(write_sample(&rows[i], &flags)); /* asserts it */
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +368,8 @@ int main(void)
 		cmocka_unit_test(utf8_addresses_make_a_global_report),
 		cmocka_unit_test(an_address_has_the_quotes_that_it_needs),
 		cmocka_unit_test(each_kind_has_its_action),
+		cmocka_unit_test(
+		    a_message_that_cannot_be_read_now_is_not_returned_without_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
