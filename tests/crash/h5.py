@@ -108,6 +108,8 @@ def errors_of(call, about):
     # a counter that is never full and never waited for cannot say no
     if "[eventfd]" in about or "[signalfd]" in about:
         return ()
+    if call == "epoll_ctl" and about != "add":
+        return ()       # a change of what is watched needs no memory
     if call in ERRORS:
         return ERRORS[call]
     if call in WRITES:
@@ -124,6 +126,25 @@ def errors_of(call, about):
     return ()
 
 
+def without_loader(calls):
+    """The calls behind those of the loader of shared libraries, which ends
+    the program (or crashes) before a line of ours runs; and how many of each
+    kind were before."""
+    at = 0
+    for i, (call, _, about) in enumerate(calls):
+        if ".so" in about or call == "execveat":
+            at = i + 1
+    while 0 < at < len(calls) and calls[at - 1][0] != "munmap" and \
+            calls[at][0] in ("mmap", "mprotect", "munmap", "arch_prctl",
+                             "set_tid_address", "set_robust_list", "rseq",
+                             "prlimit64", "close"):
+        at += 1
+    seen = {}
+    for call, _, _ in calls[:at]:
+        seen[call] = seen.get(call, 0) + 1
+    return calls[at:], seen
+
+
 def action_of(call, error):
     if error == "short":
         return "short"
@@ -133,7 +154,8 @@ def action_of(call, error):
 class Faults(points.Points):
     def sites(self, calls):
         """(call, k, error) of a recorded run."""
-        seen, out = {}, []
+        out = []
+        calls, seen = without_loader(calls)
         only = self.options.calls.split(",") if self.options.calls else None
         for call, _, about in calls:
             seen[call] = k = seen.get(call, 0) + 1
@@ -148,8 +170,10 @@ class Faults(points.Points):
                 self.suite.problem(f"BROKEN OFF {name}")
         elif result.startswith("refused "):
             code = result.split()[1]
-            # SMTP 4xx, EX_TEMPFAIL, NO, -ERR; BAD and BYE end an IMAP session
-            if not (code[0] == "4" or code in ("75", "NO", "ERR", "71")):
+            # SMTP 4xx, EX_TEMPFAIL and EX_OSERR, NO, -ERR; "gone": what was
+            # to be removed is not shown while its file cannot be looked at
+            if not (code[0] == "4" or
+                    code in ("75", "71", "NO", "ERR", "gone")):
                 self.suite.problem(f"REFUSED {name}: {code}")
 
     def point(self, way, program, site):

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -237,6 +238,8 @@ void call_describe(pid_t tid, struct call *c)
 		return;
 	}
 	describe_fd(tid, (int)c->args[0], c->path, sizeof(c->path) / 2);
+	if (c->number == SYS_epoll_ctl && c->args[1] == EPOLL_CTL_ADD)
+		snprintf(c->path, sizeof(c->path), "add");
 	if (at != 1)
 		return;
 	n = strlen(c->path);
