@@ -235,6 +235,39 @@ static int on_twin(struct scanner *s, int dir, const char *name, bool in_new)
 	return 0;
 }
 
+/* Two names of one file? */
+static bool are_one(const struct maildir *md, const char *in_cur,
+    const char *in_new)
+{
+	struct stat a, b;
+
+	return fstatat(md->cur, in_cur, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    fstatat(md->fresh, in_new, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(a.st_mode) && a.st_nlink > 1 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino;
+}
+
+/*
+ * A power cut can leave a message in new/ and in cur/: btrfs keeps a rename
+ * between directories whole only when both were synced. That in new/ goes.
+ * The link in tmp/ is for another program that renames the one in cur/ just
+ * now: whatever happens, the message keeps a name.
+ */
+static void finish_rename(const struct uidlist *u, const char *in_cur,
+    const char *in_new)
+{
+	const struct maildir *md = u->md;
+	char safe[MAILDIR_NAME_MAX + 1];
+
+	maildir_unique(u->store, safe, sizeof(safe));
+	if (sys_linkat(md->cur, in_cur, md->tmp, safe) < 0)
+		return; /* the next look may */
+	sys_unlinkat(md->fresh, in_new);
+	if (exists(md->cur, in_cur) ||
+	    maildir_rename_new(md->tmp, safe, md->fresh, in_new) < 0)
+		sys_unlinkat(md->tmp, safe);
+}
+
 static int on_known(struct scanner *s, size_t i, int dir, const char *name,
     size_t n, bool in_new)
 {
@@ -243,7 +276,14 @@ static int on_known(struct scanner *s, size_t i, int dir, const char *name,
 	bool was_new = m->flags & UIDLIST_IN_NEW;
 	struct str old = uidlist_name(u, m);
 
-	if (in_new != was_new || !str_eq(old, str_n(name, n))) {
+	if (in_new != was_new && are_one(u->md, in_new ? old.p : name,
+	    in_new ? name : old.p)) {
+		finish_rename(u, in_new ? old.p : name, in_new ? name
+		    : old.p);
+		if (in_new)
+			return 0;
+		uidlist_put_name(u, m->uid, false, str_n(name, n));
+	} else if (in_new != was_new || !str_eq(old, str_n(name, n))) {
 		/* Renamed, then the old name is gone (and if this is the
 		 * second new one, the last counts until the next look). */
 		if (exists(was_new ? u->md->fresh : u->md->cur, old.p))

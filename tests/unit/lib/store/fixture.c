@@ -68,6 +68,11 @@ void other_renames(struct fixture *f, const char *from, const char *to)
 	assert_int_equal(renameat(f->root, from, f->root, to), 0);
 }
 
+void other_links(struct fixture *f, const char *from, const char *to)
+{
+	assert_int_equal(linkat(f->root, from, f->root, to, 0), 0);
+}
+
 void other_removes(struct fixture *f, const char *path)
 {
 	assert_int_equal(unlinkat(f->root, path, 0), 0);

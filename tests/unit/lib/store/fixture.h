@@ -30,6 +30,7 @@ int fixture_teardown(void **state);
 /* What another program does: a path below the store's root. */
 void other_writes(struct fixture *, const char *path, const char *content);
 void other_renames(struct fixture *, const char *from, const char *to);
+void other_links(struct fixture *, const char *from, const char *to);
 void other_removes(struct fixture *, const char *path);
 bool is_there(struct fixture *, const char *path);
 /* Entries of a directory without "." and "..". */

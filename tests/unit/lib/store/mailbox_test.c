@@ -383,6 +383,36 @@ static void the_same_base_twice_becomes_two_messages(void **state)
 	mailbox_close(&mb);
 }
 
+/* As btrfs leaves a rename from new/ to cur/ when the power goes. */
+static void two_names_of_one_file_are_one_message(void **state)
+{
+	struct fixture *f = *state;
+	struct mailbox *mb, *looks;
+
+	other_writes(f, "cur/1001.M1P1Q1.x:2,S", "two\n");
+	mb = select_mailbox(f, "INBOX");
+	/* known in new/, known in cur/, not known yet */
+	other_writes(f, "new/1002.M1P1Q1.x", "three\n");
+	assert_int_equal(mailbox_open(f->store, STR("INBOX"),
+	    MAILBOX_READONLY, &looks, NULL), 0);
+	assert_int_equal(mailbox_count(looks), 2);
+	other_links(f, "new/1002.M1P1Q1.x", "cur/1002.M1P1Q1.x:2,F");
+	other_links(f, "cur/1001.M1P1Q1.x:2,S", "new/1001.M1P1Q1.x");
+	other_writes(f, "new/1003.M1P1Q1.x", "four\n");
+	other_links(f, "new/1003.M1P1Q1.x", "cur/1003.M1P1Q1.x:2,");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(mailbox_refresh(looks, NULL), 0);
+		assert_int_equal(mailbox_count(looks), 3);
+		assert_int_equal(mailbox_refresh(mb, NULL), 0);
+		assert_int_equal(mailbox_count(mb), 3);
+	}
+	assert_int_equal(entries(f, "new"), 0);
+	assert_int_equal(entries(f, "cur"), 3);
+	assert_int_equal(entries(f, "tmp"), 0);
+	mailbox_close(&looks);
+	mailbox_close(&mb);
+}
+
 static void sizes_are_told_without_the_file_and_right_with_it(void **state)
 {
 	struct fixture *f = *state;
@@ -701,6 +731,7 @@ int main(void)
 		TEST(nothing_is_read_when_nothing_changed),
 		TEST(a_change_in_the_same_tick_is_seen),
 		TEST(the_same_base_twice_becomes_two_messages),
+		TEST(two_names_of_one_file_are_one_message),
 		TEST(sizes_are_told_without_the_file_and_right_with_it),
 		TEST(a_large_message_is_mapped),
 		TEST(append_gives_uid_flags_keywords_and_date),
