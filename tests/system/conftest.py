@@ -65,6 +65,13 @@ def with_lines(report):
     return report
 
 
+def is_sanitized():
+    """Whether the programs carry a sanitizer, whose memory is not theirs."""
+    with open(os.path.join(BIN, "smtpd"), "rb") as f:
+        content = f.read()
+    return b"__asan_" in content or b"__tsan_" in content
+
+
 class Instance:
     def __init__(self, directory, users, sets, domain, as_user):
         self.dir = directory

@@ -10,7 +10,7 @@ import os
 import re
 
 import pytest
-from conftest import PASSWORD, make_instance, wait_until
+from conftest import PASSWORD, is_sanitized, make_instance, wait_until
 
 import badtalk
 import relaynet
@@ -273,6 +273,35 @@ def test_nothing_was_made_outside(server, results, deliveries):
     assert set(os.listdir(os.path.dirname(mail))) == {"local.test"}
     assert set(os.listdir(mail)) <= users | {"user", "user2"}
     assert not os.path.exists("/etc/x") and not os.path.exists("/tmp/pwn")
+
+
+def test_nothing_died(server, results, deliveries):
+    """Nor gave up: nobody had to be started anew."""
+    del results, deliveries
+    assert not re.search(r"panic|fatal:|process \S+ (killed|exit)|died before",
+                         server.log())
+
+
+def peak(pid):
+    """kB, or 0: it ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as f:
+            return int(re.search(r"^VmHWM:\s+(\d+)", f.read(), re.M)[1])
+    except (OSError, TypeError):
+        return 0
+
+
+@pytest.mark.skipif(is_sanitized(), reason="a sanitizer's memory is not ours")
+def test_what_was_said_cost_little_memory(server, results, deliveries):
+    """Lines without an end, literals of 4 GB, nested lists: the most that a
+    process ever had, all sessions together. (Messages of 4 MB pass through
+    smtpd and cleanup.)"""
+    del results, deliveries
+    for program, most in (("smtpd", 128), ("cleanup", 128), ("login", 64),
+                          ("lookup", 64), ("auth", 64), ("imapd", 64),
+                          ("pop3d", 64)):
+        for pid in server.pids(program):
+            assert peak(pid) < most * 1024, f"{program}: {peak(pid)} kB"
 
 
 def test_the_catalogue_keeps_its_rules():

@@ -10,10 +10,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import BIN, make_instance, wait_until
+from conftest import is_sanitized, make_instance, wait_until
 
 import badtalk
-from badtalk import table
 
 HELLO = ("EHLO probe.test", "MAIL FROM:<a@peer.test>",
          "RCPT TO:<user@local.test>", "DATA")
@@ -31,11 +30,6 @@ def smtp(inst, *lines, port="smtp", source="127.0.0.1"):
     for line in lines:
         session.ask(line)
     return session
-
-
-def row_named(name):
-    return next(r for p in ("smtp", "pop3") for r in table.rows(p)
-                if r.id == name)
 
 
 @contextlib.contextmanager
@@ -147,12 +141,6 @@ def test_connections_of_one_address_are_limited(strict):
 
 
 # --- many clients ---
-
-def is_sanitized():
-    with open(os.path.join(BIN, "smtpd"), "rb") as f:
-        content = f.read()
-    return b"__asan_" in content or b"__tsan_" in content
-
 
 def memory(inst, program):
     """kB: the share of every page that is the program's own."""
