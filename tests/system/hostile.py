@@ -323,8 +323,8 @@ class Dialogue:
     def act(self):
         """The row's steps. Whether the dialogue goes on.
 
-        {{ON}} is polite again, {{F}} waits for the client, {{CLOSE}} and {{RST}} leave, {{SLOW c}} says
-        c for ever, {{NOREAD n}} reads nothing for n seconds."""
+        {{ON}} is polite again, {{F}} waits for the client, {{CLOSE}} and
+        {{RST}} leave, {{SLOW c}} says c for ever, {{HANG}} nothing."""
         for what, arg in self.script:
             if what == "send" and self.octets:
                 for i in range(len(arg)):
@@ -346,9 +346,6 @@ class Dialogue:
             elif what == "RST":
                 self.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                      struct.pack("ii", 1, 0))
-                return False
-            elif what == "NOREAD":
-                time.sleep(float(arg))
                 return False
             else:
                 raise ValueError(what)
