@@ -272,6 +272,11 @@ bool policy_permits(struct session *s, enum access_stage stage,
 			soften(&reply);
 		policy_log_reject(s, "reject", buf_str(&reply), w.rcpt);
 		session_reply(s, STR_FMT, STR_ARG(buf_str(&reply)));
+		/* RFC 2033 4.2: once for each recipient, or the client takes
+		 * the answer to its next command for one of them. */
+		for (size_t i = 1; stage == ACCESS_END_OF_DATA &&
+		    session_is_lmtp(s) && i < s->txn->nrcpts; i++)
+			session_line(s, STR_FMT, STR_ARG(buf_str(&reply)));
 	}
 	buf_fini(&reply);
 	return ok;

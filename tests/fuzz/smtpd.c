@@ -31,7 +31,7 @@ static const char *const configurations[][16] = {
 	{ "mynetworks=192.0.2.0/24", "smtpd_forbid_unauth_pipelining=no",
 	    "message_size_limit=2000", "smtpd_junk_command_limit=1000" },
 	{ "smtpd_protocol=lmtp", "mynetworks=192.0.2.0/24",
-	    "smtpd_end_of_data_restrictions=reject_unknown_sender_domain,"
+	    "smtpd_end_of_data_restrictions=reject_multi_recipient_bounce,"
 	    "permit", "smtpd_forbid_unauth_pipelining=no" },
 	{ "smtpd_protocol=lmtp", "smtpd_forbid_bare_newline=reject",
 	    "mynetworks=192.0.2.0/24", "smtpd_delay_reject=no" },
