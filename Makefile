@@ -35,7 +35,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
 	libcrypt-dev
 RUN_PACKAGES   := openssl curl python3
 TEST_PACKAGES  := libcmocka-dev python3 python3-pytest nsd ldnsutils mandoc \
-	curl openssl procps
+	curl openssl procps clang-tidy cppcheck libfuse3-dev e2fsprogs xfsprogs \
+	btrfs-progs
 
 include config.mk
 
@@ -106,12 +107,19 @@ crash: test-deps
 	@$(MAKE) --no-print-directory all $(TOOLS:%=$(B)/bin/%)
 	@$(PYTHON) tests/run-tests.py $(B) crash-full
 
+# Each source of a library or a program, with the flags it is built with.
+analysed-files:
+	$(foreach f,$(sort $(foreach x,$(LIBS) $(PROGRAMS),$($(x)_SRCS))),$(info \
+	    $(f) $(ALL_CFLAGS) $($(basename $(f))_CFLAGS)))@:
+
 MAN_PAGES := $(wildcard man/*.[1-9])
 lint:
 	@$(PYTHON) tests/lint/layers.py .
 	@$(PYTHON) tests/lint/banned.py .
 	@$(PYTHON) tests/lint/params.py .
 	@$(PYTHON) tests/lint/rfcs.py .
+	@$(MAKE) -s --no-print-directory analysed-files | \
+	    $(PYTHON) tests/lint/static.py $(B)
 	@test -z "$(MAN_PAGES)" || mandoc -Tlint -Wwarning $(MAN_PAGES)
 
 # --- install ---
@@ -161,7 +169,7 @@ install-built:
 clean:
 	rm -rf $(B)
 
-.PHONY: all programs unit-tests clean links run check crash lint deps test-deps install \
+.PHONY: all programs unit-tests clean links run check crash lint analysed-files deps test-deps install \
 	install-built fmt
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

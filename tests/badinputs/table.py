@@ -205,7 +205,11 @@ def summary():
     """Rows a protocol, and whatever is missing: a line each."""
     out, total, lacking, partly = [], 0, [], []
     for protocol in protocols():
-        found = rows(protocol)
+        try:
+            found = rows(protocol)
+        except ValueError as error:
+            out.append(f"{error}: not counted")
+            continue
         none = [r for r in found if r.status.startswith("missing")]
         named = sum(r.status.startswith("test ") for r in found)
         total += len(found)
