@@ -35,8 +35,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
 	libcrypt-dev
 RUN_PACKAGES   := openssl curl python3
 TEST_PACKAGES  := libcmocka-dev python3 python3-pytest nsd ldnsutils mandoc \
-	curl openssl procps clang-tidy cppcheck libfuse3-dev e2fsprogs xfsprogs \
-	btrfs-progs
+	curl openssl procps strace clang-tidy cppcheck libfuse3-dev e2fsprogs \
+	xfsprogs btrfs-progs
 
 include config.mk
 
