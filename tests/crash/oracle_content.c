@@ -47,7 +47,7 @@ static uint64_t digest(struct str s, unsigned char out[SHA256_SIZE])
 		if (k > 0)
 			after_cr = s.p[k - 1] == '\r';
 		if (at >= 0) {
-			EVP_DigestUpdate(md, "\r\n" + after_cr,
+			EVP_DigestUpdate(md, &"\r\n"[after_cr],
 			    2u - after_cr);
 			octets += 2u - after_cr;
 		}
@@ -105,10 +105,10 @@ static void judge_copy(struct oracle *o, struct proof *p, struct str from,
 /* --- notifications ---------------------------------------------------- */
 
 struct report {
-	struct str address[2];	/* of the recipient being told of */
+	/* of the recipient being told of */
+	struct str final, original;
 	bool failed;
-	const struct str *said;	/* recipients that failed */
-	struct str *failures;
+	struct str *failures;	/* recipients that failed */
 	size_t failure_count, group_count;
 };
 
@@ -120,18 +120,24 @@ static struct str typed_value(struct str field)
 	return str_trim(str_from(field, at < 0 ? field.n : (size_t)at + 1));
 }
 
+static void add_failure(struct report *r, struct str address)
+{
+	if (address.n == 0)
+		return;
+	r->failures = oracle_grow(r->failures, r->failure_count,
+	    sizeof(*r->failures));
+	r->failures[r->failure_count++] = address;
+}
+
 static void end_group(struct report *r)
 {
-	if (r->address[0].n > 0)
+	if (r->final.n > 0)
 		r->group_count++;
-	for (int i = 0; i < 2 && r->failed; i++) {
-		if (r->address[i].n == 0)
-			continue;
-		r->failures = oracle_grow(r->failures, r->failure_count,
-		    sizeof(*r->failures));
-		r->failures[r->failure_count++] = r->address[i];
+	if (r->failed) {
+		add_failure(r, r->final);
+		add_failure(r, r->original);
 	}
-	r->address[0] = r->address[1] = STR_NONE;
+	r->final = r->original = STR_NONE;
 	r->failed = false;
 }
 
@@ -140,9 +146,9 @@ static void take_field(struct report *r, struct str line)
 	if (line.n == 0)
 		end_group(r);
 	else if (str_starts_nocase(line, STR("Final-Recipient:")))
-		r->address[0] = typed_value(line);
+		r->final = typed_value(line);
 	else if (str_starts_nocase(line, STR("Original-Recipient:")))
-		r->address[1] = typed_value(line);
+		r->original = typed_value(line);
 	else if (str_starts_nocase(line, STR("Action:")))
 		r->failed = str_eq_nocase_c(str_trim(str_from(line, 7)),
 		    "failed");

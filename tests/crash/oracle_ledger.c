@@ -15,6 +15,7 @@ struct line {
 	size_t count;
 };
 
+__attribute__((noreturn))
 static void bad(const struct line *l, const char *why)
 {
 	oracle_stop("%s:%lu: %s", l->path, l->number, why);
@@ -65,7 +66,6 @@ static struct wanted *wanted_of(const struct line *l, struct proof *p)
 		if (str_eq_nocase(p->wanted[i].address, l->words[2]))
 			return &p->wanted[i];
 	bad(l, "it was not sent to that recipient");
-	return NULL;
 }
 
 static struct proof *new_proof(const struct line *l)
