@@ -370,7 +370,9 @@ static int run(struct session *s, struct request *q)
 	} else {
 		select_rows(q, &rows);
 		/* From here the map's numbers are not used any more. */
-		qsort(rows.r, rows.n, sizeof(*rows.r), compare_rows);
+		if (rows.n > 0)
+			qsort(rows.r, rows.n, sizeof(*rows.r),
+			    compare_rows);
 		for (size_t i = 0; i < rows.n && !session_gone(s); i++)
 			if (rows.r[i].matches && (rows.r[i].selected ||
 			    rows.r[i].child_hidden))

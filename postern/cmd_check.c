@@ -48,6 +48,7 @@ static void report(struct check *k, const char *prefix,
 	    *prefix ? ": " : "", text);
 	p->text = whole;
 	print_problem(k, p);
+	p->text = NULL; /* it ends here */
 }
 
 void check_report(struct check *k, bool is_error, const char *param,

@@ -62,7 +62,7 @@ static int run_command(const char *name, const char *const *args)
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	size_t i;
 
-	for (i = 0; args[i] != NULL && i < 10; i++)
+	for (i = 0; i < 10 && args[i] != NULL; i++)
 		argv[i + 1] = args[i];
 	if (n > 0) {
 		self[n] = '\0';

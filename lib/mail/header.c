@@ -50,7 +50,7 @@ static bool is_from_line(struct str m)
 static bool next_raw(struct mail_fields *f, struct mail_field *field)
 {
 	struct str m = f->message, body;
-	size_t start, colon, end, blank;
+	size_t start, colon, end, blank = 0;
 
 	if (f->ended)
 		return false;

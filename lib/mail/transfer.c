@@ -136,7 +136,7 @@ static void decode_quoted(struct mail_decoder *d, struct str in,
 static const signed char *base64_values(void)
 {
 	static const signed char values[256] = {
-#define X -1
+#define X (-1)
 		X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,
 		X,X,X,X,X,X,X,X,X,X,X,62,X,X,X,63,52,53,54,55,56,57,58,59,60,
 		61,X,X,X,X,X,X,X,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,
