@@ -10,6 +10,7 @@
 
 /* Kept conversations an edge holds for its process. */
 #define KEEP_MAX 128
+#define KEEP_ALWAYS 4
 #define ARENA_MAX (512 * 1024)
 
 struct edge {
@@ -18,6 +19,7 @@ struct edge {
 	pthread_mutex_t lock;
 	struct conv *kept; /* most recently used first */
 	size_t nkept;
+	size_t unused;		/* of nkept: nobody took them since edge_tidy() */
 };
 
 /* How many conversations of one client are open; outlives its owner until
@@ -175,6 +177,28 @@ struct conv *edge_open_fresh(struct edge *e, int64_t deadline)
 	return c;
 }
 
+void edge_tidy(struct edge *e)
+{
+	struct conv **at, *c, *old = NULL;
+
+	pthread_mutex_lock(&e->lock);
+	/* those at the end are the ones that were not wanted */
+	if (e->unused > KEEP_ALWAYS) {
+		at = &e->kept;
+		for (size_t i = e->nkept - e->unused + KEEP_ALWAYS; i > 0; i--)
+			at = &(*at)->next;
+		old = *at;
+		*at = NULL;
+		e->nkept -= e->unused - KEEP_ALWAYS;
+	}
+	e->unused = e->nkept;
+	pthread_mutex_unlock(&e->lock);
+	while ((c = old) != NULL) {
+		old = c->next;
+		conv_close(&c);
+	}
+}
+
 /* Whether a kept conversation's far end is still there. */
 static bool is_alive(struct conv *c)
 {
@@ -192,7 +216,8 @@ struct conv *edge_open(struct edge *e, int64_t deadline)
 		pthread_mutex_lock(&e->lock);
 		if ((c = e->kept) != NULL) {
 			e->kept = c->next;
-			e->nkept--;
+			if (--e->nkept < e->unused)
+				e->unused = e->nkept;
 		}
 		pthread_mutex_unlock(&e->lock);
 		if (c == NULL)

@@ -32,6 +32,9 @@ const char *edge_name(const struct edge *);
 struct conv *edge_open(struct edge *, int64_t deadline);
 /* A fresh one always: for conversations that hold state at the far side. */
 struct conv *edge_open_fresh(struct edge *, int64_t deadline);
+/* Closes kept conversations that nobody took since the last call (all but a
+ * few): each costs the other side a descriptor and mostly a thread. */
+void edge_tidy(struct edge *);
 /* Server's side: takes the next conversation's descriptor from an edge end.
  * -1 with EAGAIN when a sibling was quicker (fd non-blocking), EPROTO when
  * something else than a conversation was sent (it is closed), EPIPE when the

@@ -44,7 +44,7 @@ extern const struct msg_schema limits_reply_schema;
 /*
  * One per process, made at start, used by all its threads. Never stands in
  * mail's way: when `limits` is away or slow everything is 0 and -1 is
- * returned, and it is asked again a second later.
+ * returned, and it is asked again some seconds later.
  */
 struct limits_client;
 

@@ -2,10 +2,11 @@
  * crowd.c - many clients who behave badly, in one event loop
  *
  *	crowd --port N [--count N] [--from A.B.C.0] [--addresses N]
- *	    [--rate N] [--rcvbuf N] STEP...
+ *	    [--apart N] [--rate N] [--rcvbuf N] STEP...
  *
  * Opens `count` connections to 127.0.0.1:port, at most `rate` a second, from
- * the addresses A.B.C.1 and up in turn, and lets each go through the steps:
+ * `addresses` addresses in turn, A.B.C.1 and others each `apart` further (256:
+ * each in a network of its own), and lets each go through the steps:
  *
  *	say TEXT	sends it (\r \n \0 \\ are understood; %d: its number)
  *	hear TEXT	reads until TEXT came
@@ -64,7 +65,7 @@ struct client {
 };
 
 static struct {
-	int epoll, port, rate, rcvbuf, addresses;
+	int epoll, port, rate, rcvbuf, addresses, apart;
 	uint32_t from;
 	struct step steps[STEPS_MAX];
 	size_t nsteps;
@@ -72,7 +73,7 @@ static struct {
 	int count;
 	long tried, open, ready, closed, failed;
 	uint64_t in, out;
-} self = { .rate = 2000, .count = 1, .addresses = 200,
+} self = { .rate = 2000, .count = 1, .addresses = 200, .apart = 1,
 	.from = 0x7f000300 };
 
 static int64_t now_ms(void)
@@ -265,7 +266,7 @@ static void open_one(struct client *c)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr_in from = { .sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(self.from + 1 +
-		    (uint32_t)(c->number % self.addresses)) };
+		    (uint32_t)(c->number % self.addresses * self.apart)) };
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT,
 		.data.ptr = c };
 	int one = 1;
@@ -372,6 +373,7 @@ static void parse(int argc, char **argv)
 		{ "count", required_argument, NULL, 'c' },
 		{ "from", required_argument, NULL, 'f' },
 		{ "addresses", required_argument, NULL, 'a' },
+		{ "apart", required_argument, NULL, 's' },
 		{ "rate", required_argument, NULL, 'r' },
 		{ "rcvbuf", required_argument, NULL, 'b' },
 		{ NULL, 0, NULL, 0 },
@@ -394,6 +396,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'a':
 			self.addresses = atoi(optarg);
+			break;
+		case 's':
+			self.apart = atoi(optarg);
 			break;
 		case 'r':
 			self.rate = atoi(optarg);

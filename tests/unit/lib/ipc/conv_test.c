@@ -372,6 +372,35 @@ static double cpu_seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+static void conversations_that_nobody_wants_are_closed(void **state)
+{
+	int pair[2], before;
+	struct conv *c[10];
+	struct edge *e;
+
+	(void)state;
+	make_edge(pair);
+	e = edge_new("peer", pair[0]);
+	before = (int)open_descriptors();
+	for (int i = 0; i < 10; i++) {
+		c[i] = edge_open_fresh(e, clock_now() + CLOCK_SECOND);
+		assert_non_null(c[i]);
+		close(edge_accept(pair[1]));
+	}
+	assert_int_equal(open_descriptors(), before + 10);
+	for (int i = 0; i < 10; i++)
+		conv_keep(&c[i]);
+	/* they were in use until now */
+	edge_tidy(e);
+	assert_int_equal(open_descriptors(), before + 10);
+	edge_tidy(e);
+	assert_int_equal(open_descriptors(), before + 4);
+	edge_tidy(e);
+	assert_int_equal(open_descriptors(), before + 4);
+	edge_free(&e);
+	close(pair[1]);
+}
+
 static void who_shares_our_end_cannot_make_us_turn_in_circles(void **state)
 {
 	const struct msg_schema *allowed[] = { &schema }, *got;
@@ -409,6 +438,7 @@ int main(void)
 		cmocka_unit_test(an_edge_outlives_an_empty_packet),
 		cmocka_unit_test(an_edge_whose_client_shut_it_is_over),
 		cmocka_unit_test(a_tally_bounds_what_is_open_at_once),
+		cmocka_unit_test(conversations_that_nobody_wants_are_closed),
 		cmocka_unit_test(
 		    who_shares_our_end_cannot_make_us_turn_in_circles),
 		cmocka_unit_test(what_is_no_conversation_is_told_from_one),
