@@ -163,6 +163,7 @@ int qmgr_start(struct qmgr *q, struct loop *loop, const struct params *p)
 	q->params = p;
 	q->bucket = choose_bucket(q->params);
 	q->next_due = INT64_MAX;
+	q->incoming_due = INT64_MAX;
 	TAILQ_INIT(&q->messages);
 	TAILQ_INIT(&q->lost);
 	q->destinations = map_new(false);

@@ -441,6 +441,8 @@ static void run_done(struct disk_work *dw)
 	q->incoming_left |= l->left_incoming;
 	if (l->next_due < q->next_due)
 		q->next_due = l->next_due;
+	if (q->incoming_due < q->next_due)
+		q->next_due = q->incoming_due;
 	admit_loaded(l);
 	/* Whatever could not be read is tried again at the next look. */
 	set_timer(q);
@@ -465,8 +467,10 @@ void load_run(struct qmgr *q)
 	l = load_new(q, run_run, run_done);
 	l->until = clock_wall() / CLOCK_SECOND;
 	l->most = qmgr_room(q) < RUN_MAX ? qmgr_room(q) : RUN_MAX;
-	l->incoming = q->incoming_left;
+	l->incoming = q->incoming_left || q->incoming_due <= l->until;
 	q->incoming_left = false;
+	if (l->incoming)
+		q->incoming_due = INT64_MAX;
 	l->resolve = true;
 	l->seen_room = SIZE_MAX; /* nobody asks */
 	q->scanning = true;
@@ -476,6 +480,8 @@ void load_run(struct qmgr *q)
 
 void load_flushed(struct qmgr *q)
 {
+	if (q->incoming_due != INT64_MAX)
+		q->incoming_due = 0;
 	schedule_forget_dead(q);
 	load_run(q);
 }

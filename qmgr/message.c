@@ -412,12 +412,15 @@ static void concluded(struct disk_work *dw)
 		log_warn("%s: cannot %s: %s", m->text, w->to == QUEUE_DEFERRED
 		    ? "defer" : "move", w->why && w->error == EBADMSG
 		    ? w->why : strerror(w->error));
-		/* It stays where it is, and is found again. */
-		if (m->name.place == QUEUE_INCOMING)
-			q->incoming_left = true;
-		else
-			load_due(q, clock_wall() / CLOCK_SECOND +
-			    q->params->minimal_backoff_time);
+		/* It stays where it is, and is found again; not at once,
+		 * for a disk that fails fails the next time too. */
+		int64_t again = clock_wall() / CLOCK_SECOND +
+		    q->params->minimal_backoff_time;
+
+		if (m->name.place == QUEUE_INCOMING &&
+		    again < q->incoming_due)
+			q->incoming_due = again;
+		load_due(q, again);
 	} else if (w->to == QUEUE_HOLD) {
 		log_info("%s: placed on hold", m->text);
 	} else if (w->to == QUEUE_CORRUPT) {

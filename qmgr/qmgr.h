@@ -249,6 +249,9 @@ struct qmgr {
 	int64_t grace;		/* what was found waits so long for agents */
 	bool draining;
 	bool incoming_left;	/* not all of incoming/ is in memory */
+	/* When it is read again because of what could not be moved away from
+	 * it, s since 1970; INT64_MAX: nothing is there. */
+	int64_t incoming_due;
 	bool deferred_left;
 	bool scanning, run_again;
 	bool making;		/* queue files, in a disk thread */

@@ -208,6 +208,7 @@ def test_a_failed_call_is_a_temporary_failure(program, calls, error, reply):
         wait_until(lambda: content_reply(inst, "after").startswith("250"),
                    30, "room")
         # what was taken meanwhile is found again
+        inst.command("postern", "queue", "flush")
         subjects = [b"one"] + [b"refused"] * (len(replies) - 1) + [b"after"]
         wait_until(lambda: len(inst.messages("user@local.test")) >=
                    len(subjects), what="delivery of what was taken")
@@ -288,6 +289,33 @@ def test_no_process_can_be_made():
             inst.send("user@local.test")
         assert client.read().startswith("* OK")
         client.close()
+    finally:
+        inst.end()
+
+
+@NEEDS_STRACE
+def test_a_message_that_cannot_be_deferred_waits():
+    """It stays where it is; it is not tried again and again meanwhile, and a
+    flush finds it."""
+    inst = make_instance(("user",), domain="local.test",
+                         sets=("smtpd_peername_lookup=no",
+                               "mynetworks=127.0.0.0/8",
+                               "relayhost=[127.0.0.1]:9"))
+    try:
+        inst.send("user@local.test")
+        inst.wait_messages("user@local.test", 1)
+        with failing(inst.pids("qmgr"), "renameat,renameat2,linkat", "EIO"):
+            inst.send("x@remote.test")
+            inst.wait_log("cannot defer")
+            # while others come and go
+            for _ in range(20):
+                inst.send("user@local.test")
+            inst.wait_messages("user@local.test", 21)
+            assert inst.log().count("cannot defer") == 1
+        inst.command("postern", "queue", "flush")
+        wait_until(lambda: glob.glob(f"{inst.dir}/spool/deferred/*/*"),
+                   what="the second try")
+        assert inst.log().count("status=deferred") == 2
     finally:
         inst.end()
 
