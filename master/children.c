@@ -386,16 +386,12 @@ static void start_child(struct plan *plan, struct group *g, unsigned slot)
 	c->most = conversations_of(plan, g);
 	for (size_t i = 0; i < EDGES_MAX; i++)
 		c->edges[i] = -1;
-	if (give_all(c, plan, g) < 0) {
+	if (give_all(c, plan, g) < 0 || (c->watch = watch_new(master.loop,
+		conv_fd(c->control), LOOP_READ, on_control, c)) == NULL) {
 		log_warn("cannot prepare %s, process %d", g->row->name,
 		    (int)c->pid);
-		kill(c->pid, SIGKILL);
-		return;
+		kill(c->pid, SIGKILL); /* and its end brings another */
 	}
-	c->watch = watch_new(master.loop, conv_fd(c->control), LOOP_READ,
-	    on_control, c);
-	if (c->watch == NULL)
-		log_fatal("cannot watch a child: %s", strerror(errno));
 }
 
 static void tell(struct child *c, const struct msg_schema *what)
@@ -474,9 +470,12 @@ static void wait_for_client(struct group *g)
 		g->waits[i] = watch_new(master.loop,
 		    g->listeners[i].listener->fd, LOOP_READ, on_first_client,
 		    g);
-		if (g->waits[i] == NULL)
-			log_fatal("cannot watch a listener: %s",
+		if (g->waits[i] == NULL) {
+			log_warn("cannot watch a listener: %s",
 			    strerror(errno));
+			on_first_client(-1, 0, g); /* it is met at once */
+			return;
+		}
 	}
 }
 
