@@ -139,6 +139,9 @@ def without_loader(calls):
                              "set_tid_address", "set_robust_list", "rseq",
                              "prlimit64", "close"):
         at += 1
+    # glibc 2.36 crashes itself when the first brk() of malloc() fails
+    while 0 < at < len(calls) and calls[at][0] in ("getrandom", "brk"):
+        at += 1
     seen = {}
     for call, _, _ in calls[:at]:
         seen[call] = seen.get(call, 0) + 1

@@ -647,7 +647,11 @@ class Suite:
             self.pids.get(event[1], set()).discard(event[2])
         if event[0] == "killed":
             self.ledger(f"killed {event[1]} {event[2]}")
-        elif event[0] == "died" and event[2] not in self.ours:
+        elif event[0] == "died" and event[3] == "9":
+            # master's doing, or ours without the tracer
+            if event[2] not in self.ours:
+                self.ledger(f"killed {event[1]} {event[2]}")
+        elif event[0] == "died":
             self.problem(f"DIED {event[1]} of signal {event[3]}")
         if self.verbose:
             print("   ", *event)
