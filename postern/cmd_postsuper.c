@@ -45,6 +45,7 @@ struct ids {
 	struct arena *arena;
 	struct str *v;
 	size_t n, room;
+	size_t bad;	/* words that are no queue id */
 	bool all;
 	int rc;
 };
@@ -60,6 +61,7 @@ static void add_id(struct ids *l, struct str text)
 	if (queue_id_parse(text, &id) < 0) {
 		complain("warning: no valid queue id: " STR_FMT,
 		    STR_ARG(str_sub(text, 0, 100)));
+		l->bad++;
 		return;
 	}
 	if (l->n == l->room) {
@@ -96,7 +98,7 @@ static void read_ids(struct ids *l)
 }
 
 int queue_steer(struct queue_access *q, uint64_t verb, uint64_t where,
-    char **ids, int count)
+    char **ids, int count, bool each)
 {
 	const struct words *w = words_of(verb);
 	struct ids l = { .arena = arena_new(ARENA_MAX) };
@@ -124,6 +126,14 @@ int queue_steer(struct queue_access *q, uint64_t verb, uint64_t where,
 	if (rc == 0 && r.count > 0)
 		complain("%s: %llu message%s", w->sum,
 		    (unsigned long long)r.count, r.count == 1 ? "" : "s");
+	if (rc == 0 && each && !l.all && r.count < l.n) {
+		complain("%llu of %zu messages are not there, or there was "
+		    "nothing to do", (unsigned long long)(l.n - r.count),
+		    l.n);
+		rc = 1;
+	}
+	if (each && l.bad > 0)
+		rc = 1;
 	free(l.v);
 	arena_free(&l.arena);
 	return rc;
@@ -185,7 +195,8 @@ static int run_postsuper(const struct context *outer, int argc, char **argv)
 	if (q == NULL)
 		return 1;
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = queue_steer(q, jobs[i].verb, where, &jobs[i].id, 1);
+		rc = queue_steer(q, jobs[i].verb, where, &jobs[i].id, 1,
+		    false);
 	queue_access_close(&q);
 	return rc;
 }

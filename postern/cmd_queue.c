@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 #include "postern/queue_list.h"
+#include "queue/id.h"
 
 static int usage(void)
 {
@@ -35,6 +36,19 @@ static int show(const struct context *ctx, int argc, char **argv)
 	return fflush(stdout) == 0 ? rc : EX_IOERR;
 }
 
+static bool are_ids(const struct strs *ids)
+{
+	uint64_t id;
+
+	for (size_t i = 0; i < ids->n; i++)
+		if (queue_id_parse(ids->v[i], &id) < 0) {
+			complain("no valid queue id: " STR_FMT,
+			    STR_ARG(str_sub(ids->v[i], 0, 100)));
+			return false;
+		}
+	return true;
+}
+
 static int flush(const struct context *ctx, int argc, char **argv)
 {
 	struct strs ids = { calloc((size_t)argc + 1, sizeof(struct str)),
@@ -51,7 +65,8 @@ static int flush(const struct context *ctx, int argc, char **argv)
 		ids.v[i] = str_of(argv[i]);
 	if (argc == 1 && strcmp(argv[0], "ALL") == 0)
 		ids.n = 0;
-	rc = queue_flush(ctx, ids.n > 0 ? &ids : NULL, NULL);
+	rc = are_ids(&ids) ? queue_flush(ctx, ids.n > 0 ? &ids : NULL, NULL)
+	    : EXIT_FAILURE;
 	free(ids.v);
 	return rc;
 }
@@ -68,7 +83,7 @@ static int steer(const struct context *ctx, uint64_t verb, int argc,
 	    "only the superuser may do that");
 	if (q == NULL)
 		return EX_UNAVAILABLE;
-	rc = queue_steer(q, verb, 0, argv, argc);
+	rc = queue_steer(q, verb, 0, argv, argc, true);
 	queue_access_close(&q);
 	return rc;
 }

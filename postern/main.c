@@ -30,13 +30,18 @@ static const char *program = "postern";
 
 void complain(const char *fmt, ...)
 {
+	char text[4096];
+	struct buf shown;
 	va_list ap;
 
-	fprintf(stderr, "%s: ", program);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	/* names of files and ids are whatever somebody likes */
+	buf_init(&shown, 4 * sizeof(text) + 1);
+	log_append_shown(&shown, str_of(text));
+	fprintf(stderr, "%s: %s\n", program, buf_cstr(&shown));
+	buf_fini(&shown);
 }
 
 int find_program(const char *name, char *path, size_t size)

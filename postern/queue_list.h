@@ -10,9 +10,10 @@ int queue_flush(const struct context *, const struct strs *ids,
     const char *site);
 /* Orders and says of each message what was done; "ALL" as the only id means
  * every message in `where` (bits; 0: all but corrupt), "-" ids on standard
- * input. */
+ * input. each: 1 when one of the ids is none, or its message was not changed;
+ * else, as postsuper has it, that is no failure. */
 int queue_steer(struct queue_access *, uint64_t verb, uint64_t where,
-    char **ids, int count);
+    char **ids, int count, bool each);
 
 enum { POSTCAT_ENVELOPE = 1, POSTCAT_HEADER = 2, POSTCAT_BODY = 4 };
 /* Prints a message by its id. */
