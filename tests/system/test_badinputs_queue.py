@@ -10,6 +10,7 @@ reply says what became of it:
                     skipped ("-": it does not)
     delivered, deferred DSN, bounced DSN    as the log has it
     starts          the suite does, and mail goes on
+    STATUS TEXT     of a command (state command)
 delivered=N are the copies that anna has, victim=kept says that the file
 behind a link is as it was, rss=N are the kilobytes that qmgr may take.
 """
@@ -29,8 +30,9 @@ from conftest import BIN, make_instance, wait_until
 from hostile import table, words
 
 ROWS = [r for r in table.rows("queue") if r.status == "replay"]
-BEFORE = [r for r in ROWS if r.reply.split()[0] not in ("starts", "fatal")]
-STARTS = [r for r in ROWS if r not in BEFORE]
+COMMANDS = [r for r in ROWS if r.state == "command"]
+STARTS = [r for r in ROWS if r.reply.split()[0] in ("starts", "fatal")]
+BEFORE = [r for r in ROWS if r not in COMMANDS + STARTS]
 NOBODY = 65534
 
 
@@ -365,6 +367,14 @@ def test_spool(new_instance, row, tmp_path):
         inst.wait_messages("anna", 2)
         assert "fatal:" not in inst.log()
     assert victim.read_bytes() == b"untouched\n"
+
+
+# --- what operators say ---
+
+@pytest.mark.parametrize("row", COMMANDS, ids=[r.id for r in COMMANDS])
+def test_commands(instance, row):
+    p = instance.command("postern", *table.expand(row.input).decode().split())
+    assert re.match(row.reply, f"{p.returncode} {p.stderr.rstrip()}"), p
 
 
 # --- maildrop/, sendmail ---
