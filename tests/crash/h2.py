@@ -2,7 +2,7 @@
 """h2.py: SIGKILL at every system call of the programs on a message's way.
 
     h2.py [--ways smtp,...] [--programs cleanup,...] [--sample N] [--starts N]
-          [--suite N] [--apart] [--jobs N] [--seed S] [--keep] [-v]
+          [--whole way:program,...] [--suite N] [--apart] [--jobs N] [--seed S] [--keep] [-v]
 
 A point is: a client sends a message; one program is killed at its n-th call
 since then; master replaces it and the suite lives on. n goes up until the
@@ -11,7 +11,8 @@ that was acknowledged has to have arrived, and crash-oracle counts again.
 
 --apart: a point begins when the messages before it have arrived: then the
 calls that are counted are those for one message. --sample N: of the points of
-each way and program only N, spread over all (0: each). --suite N: also kill
+each way and program only N, spread over all (0: each), but for those named
+by --whole. --suite N: also kill
 the whole suite at N points of each, and start it again. --starts N: also kill
 each program at N calls of its own start, and master likewise.
 
@@ -117,7 +118,8 @@ def main():
                           " 1+ pretend", "cleanup"):
         print("h2: a message that was never written was not missed")
         return 1
-    todo = [("kill-before", way, program, options.sample)
+    todo = [("kill-before", way, program,
+             points.sample_of(options, way, program))
             for way, program in points.pairs(options)]
     if options.suite:
         todo += [("suite-before", way, program, options.suite)

@@ -179,6 +179,8 @@ def add_options(parser):
     parser.add_argument("--ways", help="only these, comma between")
     parser.add_argument("--programs", help="only these, comma between")
     parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--whole", default="",
+                        help="way:program,...: these not sampled")
     parser.add_argument("--starts", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -193,6 +195,11 @@ def pairs(options):
             if (not options.ways or way in options.ways.split(",")) and
             (not options.programs or
              program in options.programs.split(","))]
+
+
+def sample_of(options, way, program):
+    return 0 if f"{way}:{program}" in options.whole.split(",") \
+        else options.sample
 
 
 def control(rule, program, lost="LOST"):

@@ -310,6 +310,8 @@ static void on_stop(pid_t tid, int status)
 	if (WIFEXITED(status) || WIFSIGNALED(status)) {
 		if (t != NULL)
 			on_end(t, status);
+		else if (WIFSIGNALED(status)) /* before its first stop */
+			say("died - %d %d", (int)tid, WTERMSIG(status));
 		return;
 	}
 	if (t == NULL)

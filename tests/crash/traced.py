@@ -107,10 +107,10 @@ class Tracer:
             self._take(line)
             deadline = 0
 
-    def wait(self, seconds, *words):
-        """Waits for an event that begins so; it, or None."""
+    def wait(self, seconds, *words, seen=0):
+        """Waits for an event that begins so, behind the first `seen`; it, or
+        None."""
         deadline = time.monotonic() + seconds
-        seen = 0
         while True:
             for event in self.events[seen:]:
                 if tuple(event[:len(words)]) == words:
@@ -517,11 +517,13 @@ class ReplaceWay(SmtpWay):
 
     def submit(self, token, message, rcpt):
         suite = self.suite
+        suite.tracer.poll()
+        seen = len(suite.tracer.events)
         if not suite.pids.get(self.victim):
-            return "refused without"
+            return "refused 4xx: nobody to kill yet"
         suite.kill(self.victim)
-        if suite.tracer.wait(5, "exec", self.victim) is None:
-            return "refused without"
+        if suite.tracer.wait(5, "exec", self.victim, seen=seen) is None:
+            return "refused 4xx: nobody came"
         return super().submit(token, message, rcpt)
 
 
