@@ -1,8 +1,9 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """h2.py: SIGKILL at every system call of the programs on a message's way.
 
     h2.py [--ways smtp,...] [--programs cleanup,...] [--sample N] [--starts N]
-          [--whole way:program,...] [--suite N] [--apart] [--jobs N] [--seed S] [--keep] [-v]
+          [--whole WAY:PROGRAM,...] [--suite N] [--apart] [--jobs N]
+          [--seed S] [--keep] [-v]
 
 A point is: a client sends a message; one program is killed at its n-th call
 since then; master replaces it and the suite lives on. n goes up until the
@@ -11,10 +12,10 @@ that was acknowledged has to have arrived, and crash-oracle counts again.
 
 --apart: a point begins when the messages before it have arrived: then the
 calls that are counted are those for one message. --sample N: of the points of
-each way and program only N, spread over all (0: each), but for those named
-by --whole. --suite N: also kill
-the whole suite at N points of each, and start it again. --starts N: also kill
-each program at N calls of its own start, and master likewise.
+each way and program only N, spread over all (0: each), but for those named by
+--whole. --suite N: also kill the whole suite at N points of each, and start it
+again. --starts N: also kill each program at N calls of its own start, and
+master likewise.
 
 Before that a losing order is tried: cleanup's writes into queue files are
 not done but pretended, so that 250 is said of nothing. If that is not

@@ -1,8 +1,9 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """h5.py: each durable or resource call of the programs fails once.
 
     h5.py [--ways smtp,...] [--programs cleanup,...] [--sample N] [--starts N]
-          [--whole way:program,...] [--calls openat,...] [--jobs N] [--seed S] [--keep] [-v]
+          [--whole WAY:PROGRAM,...] [--calls openat,...] [--jobs N]
+          [--seed S] [--keep] [-v]
 
 A site is the k-th call of one kind (openat, write, mmap, ...) by one program
 on one message's way. A point is a site and an errno, or a short write: that
@@ -17,10 +18,10 @@ call is not done and returns it. Then:
 Before that the control: deliver's write of the message is not done but
 pretended. If that is not noticed the harness is blind and fails.
 
---sample N: N points of each way and program (0: all), but for
-those named by --whole. --starts N: also N
-points in the start of each program and of master: the suite has to start all
-the same, or say why it does not and start the next time.
+--sample N: N points of each way and program (0: all), but for those named by
+--whole. --starts N: also N points in the start of each program and of master:
+the suite has to start all the same, or say why it does not and start the next
+time.
 """
 import argparse
 import os
