@@ -178,7 +178,7 @@ static void run(struct str text, unsigned way, struct fuzz_in choices)
 	fuzz_check(s != NULL, "stream");
 	fuzz_check(stream_start_tls(s, &feed_transport, &f) == 0, "layer");
 	stream_set_discard_max(s, discard);
-	for (int i = 0; go && i < 3000; i++) {
+	for (int i = 0; go && i < 500; i++) {
 		unsigned c = fuzz_octet(&choices);
 		size_t n = sizes[c / 8 % (sizeof(sizes) / sizeof(sizes[0]))];
 
