@@ -288,8 +288,8 @@ static void check_transport(struct check *k, const char *param,
 		if (command != NULL && command->program == NULL)
 			check_report(k, true, param, command->remedy, "the "
 			    "transport " STR_FMT " is carried by %s (line %u "
-			    "of master.cf), which is not supported", STR_ARG(name),
-			    service->command, service->line);
+			    "of master.cf), which is not supported",
+			    STR_ARG(name), service->command, service->line);
 		else
 			check_next_hop(k, param, service->command, hop);
 		return;

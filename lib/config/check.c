@@ -426,7 +426,8 @@ static void check_mailbox_limit(struct config *c, const char *name,
 {
 	if (limit > 0 && (message == 0 || message > limit))
 		config_problem(c, false, "main.cf", config_line_of(c, name)
-		    ? config_line_of(c, name) : config_line_of(c, "message_size_limit"),
+		    ? config_line_of(c, name)
+		    : config_line_of(c, "message_size_limit"),
 		    "raise it, or set it to 0 for no limit", "%s (%lld) is "
 		    "below message_size_limit: a large message is taken and "
 		    "comes back", name, (long long)limit);

@@ -69,8 +69,8 @@ int queue_recover_file(const struct queue_spool *s,
 		found = errno == EBADMSG ? QUEUE_FOUND_STRANGE
 		    : QUEUE_FOUND_FAILED;
 		return fn(found, &name, file, -1, found ==
-		    QUEUE_FOUND_STRANGE ? "not a plain file of ours with one link"
-		    : "cannot open the file", ctx);
+		    QUEUE_FOUND_STRANGE ? "not a plain file of ours with one "
+		    "link" : "cannot open the file", ctx);
 	}
 	found = judge(s, &name, fd, &why);
 	rc = fn(found, &name, file, found == QUEUE_FOUND_MESSAGE ? fd : -1,
