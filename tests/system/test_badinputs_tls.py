@@ -12,7 +12,7 @@ import struct
 import time
 
 import pytest
-from conftest import make_instance, wait_until
+from conftest import is_sanitized, make_instance, wait_until
 
 import badtalk
 
@@ -169,7 +169,8 @@ def test_any_server_name_gets_the_one_certificate(server, name):
     flood(20)
     before = memory()
     flood(150)
-    assert memory() - before < 4 << 20
+    if not is_sanitized():      # that keeps what is free for a while
+        assert memory() - before < 4 << 20
 
 
 # --- versions ---
