@@ -7,6 +7,7 @@
 An Instance fails the test that used it when a program of it died of a signal
 or a sanitizer wrote a report.
 """
+import contextlib
 import glob
 import imaplib
 import importlib
@@ -277,6 +278,8 @@ class Instance:
             self.stop()
         problems = self.verdict()
         shutil.rmtree(self.dir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others may have more in it
+            os.rmdir(os.path.dirname(self.dir))
         assert not problems, "\n".join(problems)
 
 
