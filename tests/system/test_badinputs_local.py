@@ -9,8 +9,8 @@ BOX), {{FORWARD octets}} (his .forward; - for none), {{ALIAS text}}
 octets}}, {{EXTENSION text}}. MBOX is his mailbox, BOX the Maildir of a
 virtual user (state maildir), HOME, USER, VICTIM (a file of root's with a
 secret), VICTIMDIR, OUT (where default_privs may write). The reply is `STATUS
-DSN TEXT` of the recipient. Effects: victim=kept, victimdir=empty, kept=PATH,
-copies=N in MBOX, anna=N, later=RESULT of another message for him,
+DSN TEXT` of the recipient, or waiting. Effects: victim=kept, victimdir=empty,
+kept=PATH, copies=N in MBOX, anna=N, later=RESULT of another message for him,
 absent=PATH, out=RE in OUT/id, environment=only, descriptors=only,
 processes=none.
 """
@@ -159,7 +159,7 @@ class Case:
     def result(self, log):
         m = re.search(rf": {self.qid}: to=<.*dsn=([\d.]+), "
                       r"status=(\w+) \((.*)\)$", log, re.M)
-        return f"{m[2]} {m[1]} {m[3]}" if m else None
+        return f"{m[2]} {m[1]} {m[3]}" if m else "waiting"
 
     def copies(self):
         if not os.path.isfile(self.mbox):
@@ -200,9 +200,9 @@ class World:
         box.start("".join(c.aliases for c in self.cases.values()))
         for case in self.cases.values():
             case.send()
-        wait_until(lambda: all(c.result(inst.log())
-                               for c in self.cases.values()), 60,
-                   "a result for each row")
+        wait_until(lambda: all(
+            c.result(inst.log()) != "waiting" or c.row.reply == "waiting$"
+            for c in self.cases.values()), 60, "a result for each row")
 
     def end(self):
         self.box.inst.end()
