@@ -683,10 +683,22 @@ class Suite:
         self.problem(f"HANGS {program}")
         return None
 
-    def start(self):
-        self.down = False
-        return self.run_command("/dev/null", "postern", "-c", self.etc,
-                                "start")
+    def start(self, patience=60):
+        """Exit status. Who took one of our ports while we were down is
+        waited for."""
+        deadline = time.monotonic() + patience
+        output = os.path.join(self.parent, "output")
+        while True:
+            before = os.path.getsize(output) if os.path.exists(output) else 0
+            self.down = False
+            status = self.run_command("/dev/null", "postern", "-c", self.etc,
+                                      "start")
+            with open(output, encoding="utf-8", errors="replace") as f:
+                f.seek(before)
+                taken = "Address already in use" in f.read()
+            if not taken or status == 0 or time.monotonic() > deadline:
+                return status
+            time.sleep(0.2)
 
     def end(self):
         """All of it, at once."""
@@ -825,7 +837,7 @@ def started_suite(name, **kw):
         random.sample(range(10000, 31000, 37), 500))
     for _ in range(20):
         suite = Suite(name, **kw)
-        if suite.start() == 0:
+        if suite.start(patience=0) == 0:
             return suite
         with open(os.path.join(suite.parent, "output"),
                   encoding="utf-8") as f:
