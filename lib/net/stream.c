@@ -810,7 +810,7 @@ int stream_push_input(struct stream *s, struct str text)
 	size_t have = s->iend - s->ipos;
 	size_t cap = s->icap > STREAM_IN_SMALL ? s->icap : STREAM_IN_SMALL;
 
-	if (text.n > STREAM_IN_BIG - have)
+	if (have > STREAM_IN_BIG || text.n > STREAM_IN_BIG - have)
 		return -1;
 	while (cap < have + text.n)
 		cap *= 2;
