@@ -47,6 +47,7 @@ int sys_write_all(int fd, const void *p, size_t n);
 int sys_pwrite_all(int fd, const void *p, size_t n, off_t at);
 /* As above for a vector, which it changes. */
 int sys_writev_all(int fd, struct iovec *, int count);
+/* Of a directory 0 also says that the file system was well afterwards. */
 int sys_fsync(int fd);
 int sys_fdatasync(int fd);
 int sys_syncfs(int fd);

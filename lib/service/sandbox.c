@@ -270,6 +270,7 @@ static const int calls_everybody[] = {
 
 static const int calls_files[] = {
 	CALL(open), CALL(openat), CALL(openat2), CALL(fsync), CALL(fdatasync),
+	CALL(fremovexattr), /* base/sys.c: of none, to see that it can */
 	CALL(syncfs), CALL(ftruncate), CALL(rename), CALL(renameat),
 	CALL(renameat2), CALL(link), CALL(linkat), CALL(unlink),
 	CALL(unlinkat), CALL(mkdir), CALL(mkdirat), CALL(rmdir),

@@ -297,7 +297,9 @@ class ImapClient(Client):
         token = self.token()
         text = self.text(token, self.address)
         self.proof.sent(token, text, [self.address])
-        a = self.talk.append(text, folder)
+        # RFC 7888: no continuation, between which much may be said
+        a = self.talk.cmd(f"APPEND {folder} {{{len(text)}+}}\r\n".encode()
+                          + text)
         if a.status != "OK":
             self.proof.refused(token, 450)
             return
