@@ -66,13 +66,24 @@ static const struct program_file program_files[] = {
 	{ "smtp", "smtp_tls_CAfile" }, { "smtp", "smtp_tls_cert_file" },
 };
 
+/* What is missing stays so, and the program does without it. What this moment
+ * denies it must have: the start is tried again. */
+static bool is_passing(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM ||
+	    err == EINTR || err == EIO;
+}
+
 static int give_file(struct conv *c, const char *name, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
 
 	if (fd < 0) {
-		log_warn("%s %s: %s", name, path, strerror(errno));
-		return 0; /* the program says what it does without it */
+		int err = errno;
+
+		log_warn("%s %s: %s", name, path, strerror(err));
+		/* the program says what it does without it */
+		return is_passing(err) ? -1 : 0;
 	}
 	rc = spawn_give(c, CONTROL_FILE, name, fd);
 	close(fd);
@@ -111,7 +122,7 @@ static int give_dir(struct conv *c, const struct plan *plan, const char *role)
 	for (unsigned nth = 0; rc == 0; nth++) {
 		fd = spool_open_role(plan, role, nth);
 		if (fd < 0)
-			break;
+			return is_passing(errno) ? -1 : 0;
 		rc = spawn_give(c, CONTROL_DIR, role, fd);
 		close(fd);
 	}
@@ -140,9 +151,10 @@ static int give_dirs(struct conv *c, const struct plan *plan,
 			return -1;
 		p += len + (p[len] == ' ');
 	}
-	if (g->row->root != SANDBOX_EMPTY ||
-	    (fd = spool_open_role(plan, "empty", 0)) < 0)
+	if (g->row->root != SANDBOX_EMPTY)
 		return 0;
+	if ((fd = spool_open_role(plan, "empty", 0)) < 0)
+		return is_passing(errno) ? -1 : 0;
 	rc = spawn_give(c, CONTROL_ROOT, "root", fd);
 	close(fd);
 	return rc;

@@ -109,6 +109,7 @@ static int open_table_dir(const struct plan *plan, unsigned nth)
 	static const char *const dirs[] = { "/etc" };
 
 	(void)plan;
+	errno = ENOENT;
 	if (nth >= sizeof(dirs) / sizeof(dirs[0]))
 		return -1;
 	return open(dirs[nth], O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -132,6 +133,7 @@ int spool_open_role(const struct plan *plan, const char *role, unsigned nth)
 
 	if (strcmp(role, "tables") == 0 || strcmp(role, "accounts") == 0)
 		return open_table_dir(plan, nth);
+	errno = ENOENT;
 	if (nth > 0)
 		return -1;
 	if (strcmp(role, "etc") == 0)
