@@ -4,6 +4,7 @@
  * Registers are those of x86-64.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -225,6 +226,15 @@ static bool has_no_fd(long number)
 	}
 }
 
+static bool opens_to_read(pid_t tid, const struct call *c)
+{
+	uint64_t flags = c->number == SYS_openat2 ? peek(tid, c->args[2])
+	    : c->args[2];
+
+	return (c->number == SYS_openat || c->number == SYS_openat2) &&
+	    (flags & (O_ACCMODE | O_CREAT | O_TRUNC)) == O_RDONLY;
+}
+
 void call_describe(pid_t tid, struct call *c)
 {
 	int at = path_argument(c->number);
@@ -245,6 +255,9 @@ void call_describe(pid_t tid, struct call *c)
 	n = strlen(c->path);
 	c->path[n++] = '/';
 	read_text(tid, c->args[1], c->path + n, sizeof(c->path) - n);
+	n = strlen(c->path);
+	if (opens_to_read(tid, c))
+		snprintf(c->path + n, sizeof(c->path) - n, " (read)");
 }
 
 /* --- the deed --- */
