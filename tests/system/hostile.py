@@ -40,6 +40,20 @@ def words(text):
             for m in WORD.finditer(text)]
 
 
+def lifetime(kind):
+    """For a fixture: makes one, gives it, ends it, also when it could not be
+    made whole; `instance` is what runs."""
+    made = kind.__new__(kind)
+    try:
+        made.__init__()
+        yield made
+    except BaseException:
+        if hasattr(made, "instance"):
+            made.instance.stop()
+        raise
+    made.end()
+
+
 # --- names ---
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15,

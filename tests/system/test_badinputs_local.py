@@ -21,6 +21,7 @@ import shutil
 
 import pytest
 
+import hostile
 from conftest import make_instance, wait_until
 from hostile import table, words
 from test_local import DOMAIN, LUCY, MARK, SINK, Local
@@ -175,6 +176,7 @@ class World:
         inst = make_instance(users=users, start=False, sets=[
             "default_privs=sink", "recipient_delimiter=+",
             "command_time_limit=4s"])
+        self.instance = inst
         self.box = box = Local(inst)
         os.mkdir(box.spool)
         os.chmod(box.spool, 0o1777)
@@ -211,9 +213,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world():
-    made = World()
-    yield made
-    made.end()
+    yield from hostile.lifetime(World)
 
 
 def processes_of(uid):

@@ -25,6 +25,7 @@ import time
 
 import pytest
 
+import hostile
 import queuefile
 from conftest import BIN, make_instance, wait_until
 from hostile import table, words
@@ -278,9 +279,7 @@ class Spool:
 def spool():
     if os.geteuid() != 0:
         pytest.skip("needs root to make files of other owners")
-    made = Spool()
-    yield made
-    made.end()
+    yield from hostile.lifetime(Spool)
 
 
 @pytest.mark.parametrize("row", BEFORE, ids=[r.id for r in BEFORE])

@@ -145,9 +145,7 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def servers():
-    made = Servers()
-    yield made
-    made.end()
+    yield from hostile.lifetime(Servers)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
@@ -286,9 +284,7 @@ class Names:
 
 @pytest.fixture(scope="module")
 def names():
-    made = Names()
-    yield made
-    made.end()
+    yield from hostile.lifetime(Names)
 
 
 @pytest.mark.parametrize("row", DNS_ROWS, ids=[r.id for r in DNS_ROWS])
