@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/sys.h"
 
 /* A user of the file; all views are into the table's text. */
 struct row {
@@ -29,6 +30,9 @@ struct cost {
 };
 
 #define COSTS_MAX 16
+
+/* Why a line is not taken, when it is not the line's fault. */
+static const char no_memory[] = "out of memory";
 
 /* The file as it was when it was read; not changed any more. */
 struct table {
@@ -163,7 +167,7 @@ static const char *parse_line(struct users *u, struct table *t,
 	uint32_t id;
 
 	if (row == NULL)
-		return "out of memory";
+		return no_memory;
 	for (int i = 0; i < 6; i++)
 		if (!str_split(&line, ':', &field[i]))
 			field[i] = STR_NONE;
@@ -200,14 +204,13 @@ static const char *parse_line(struct users *u, struct table *t,
 		if (why != NULL)
 			return why;
 	}
-	return map_set(t->rows, name, row, NULL) == 0 ? NULL : "out of memory";
+	return map_set(t->rows, name, row, NULL) == 0 ? NULL : no_memory;
 }
 
 static char *read_text(int fd, size_t *n_r)
 {
 	struct stat st;
 	char *p;
-	size_t n = 0;
 	ssize_t r;
 
 	if (fstat(fd, &st) != 0)
@@ -218,10 +221,16 @@ static char *read_text(int fd, size_t *n_r)
 	}
 	if ((p = malloc((size_t)st.st_size + 1)) == NULL)
 		return NULL;
-	while (n < (size_t)st.st_size &&
-	    (r = read(fd, p + n, (size_t)st.st_size - n)) > 0)
-		n += (size_t)r;
-	*n_r = n;
+	/* Half a file would make strangers of the users in the other half,
+	 * and mail to them would be refused for good. */
+	if ((r = sys_pread_full(fd, p, (size_t)st.st_size, 0)) < 0) {
+		int err = errno;
+
+		free(p);
+		errno = err;
+		return NULL;
+	}
+	*n_r = (size_t)r;
 	return p;
 }
 
@@ -256,7 +265,13 @@ static struct table *read_table(struct users *u)
 		line = str_trim(line);
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
-		if ((why = parse_line(u, t, line)) != NULL)
+		why = parse_line(u, t, line);
+		if (why == no_memory || arena_failed(t->arena)) {
+			table_free(t);
+			errno = ENOMEM;
+			return NULL;
+		}
+		if (why != NULL)
 			log_warn("%s:%u: %s; the line is skipped",
 			    u->options.path, number, why);
 	}
