@@ -34,7 +34,7 @@
 #define PARKED_RETRY CLOCK_SECOND
 /* How often one looks for who might go, when nobody did. */
 #define OVERLOAD_LOOK (100 * CLOCK_MS)
-#define TIDY_EVERY (15 * CLOCK_SECOND)
+#define TIDY_EVERY (5 * CLOCK_SECOND)
 #define START_TIMEOUT (30 * CLOCK_SECOND)
 #define PARAMS_MAX (1024 * 1024)
 #define STACK_SIZE (192 * 1024)
