@@ -246,6 +246,20 @@ static void nobody_costs_what_most_users_do(void **state)
 	unlink(path);
 }
 
+static void a_file_that_cannot_be_read_makes_no_user_unknown(void **state)
+{
+	/* it opens, and read() says EISDIR */
+	struct users_options o = { .dirfd = AT_FDCWD, .path = "/tmp",
+		.mail_root = "", .mail_uid = "", .default_domain = "t",
+		.minimum_uid = 1 };
+	struct users *u = users_new(&o);
+	struct user out;
+
+	(void)state;
+	assert_int_equal(users_find(u, STR("a@t"), &out), USERS_UNAVAILABLE);
+	users_free(&u);
+}
+
 static void a_changed_file_is_read_again(void **state)
 {
 	char path[] = "/tmp/users.XXXXXX";
@@ -299,6 +313,8 @@ int main(void)
 		cmocka_unit_test(nobody_costs_what_most_users_do),
 		cmocka_unit_test(the_cache_knows_only_what_was_right_lately),
 		cmocka_unit_test(lines_become_users_in_their_place),
+		cmocka_unit_test(
+		    a_file_that_cannot_be_read_makes_no_user_unknown),
 		cmocka_unit_test(a_changed_file_is_read_again),
 	};
 
