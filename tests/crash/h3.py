@@ -438,7 +438,7 @@ class Harness:
               f"{len(self.sink.got)} relayed, {aside} put aside; "
               f"{verdict.last()}, {verdict.extra} extra copies", flush=True)
         if self.verbose:
-            print(f"h3: {dict(load.counts)}")
+            print(f"h3: {dict(load.counts)} {ledger.counts}")
             self.print_fatal()
         ledger.close()
         if verdict.ok:

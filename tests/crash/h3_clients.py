@@ -368,11 +368,25 @@ class Imap(Client):
         return self.rng.sample(sorted(here), min(len(here),
                                                  self.rng.choice((1, 5))))
 
-    def command(self, text, uids, what="uid"):
-        answer = self.talk.cmd(f"{what} {text}".format(
-            ",".join(map(str, uids))))
-        self.load.counts["imap " + text.split()[0]] += answer.status == "OK"
-        return answer.status == "OK"
+    def command(self, text, uids):
+        """None, or the answer when it is OK."""
+        answer = self.talk.cmd(f"UID {text}".format(",".join(map(str, uids))))
+        if answer.status != "OK":
+            return None
+        self.load.counts["imap " + text.split()[0]] += 1
+        return answer
+
+    @staticmethod
+    def really_copied(answer, uids):
+        """RFC 4315: of these, as what a broken session asked for may only be
+        done now, and a uid that is gone meanwhile is no error."""
+        done = set()
+        for text in [answer.text, *answer.untagged] if answer else ():
+            m = re.search(r"\[COPYUID \d+ ([\d:,]+) ", text)
+            for part in m[1].split(",") if m else ():
+                first, _, last = part.partition(":")
+                done |= set(range(int(first), int(last or first) + 1))
+        return [u for u in uids if u in done]
 
     def append(self, folder):
         token, text = self.make([self.rcpt])
@@ -388,19 +402,19 @@ class Imap(Client):
         uids = self.some(here)
         for u in uids:
             self.ledger.copying(here[u], self.rcpt)
-        if self.command("COPY {} " + self.other(folder), uids):
-            for u in uids:
-                self.ledger.copied(here[u], self.rcpt)
+        answer = self.command("COPY {} " + self.other(folder), uids)
+        for u in self.really_copied(answer, uids):
+            self.ledger.copied(here[u], self.rcpt)
 
     def move(self, folder, here):
         """RFC 6851: at no moment is there none of it."""
         uids = self.some(here)
         for u in uids:
             self.ledger.copying(here[u], self.rcpt)
-        if self.command("MOVE {} " + self.other(folder), uids):
-            for u in uids:
-                self.ledger.copied(here[u], self.rcpt)
-                self.ledger.taken(here[u], self.rcpt)
+        answer = self.command("MOVE {} " + self.other(folder), uids)
+        for u in self.really_copied(answer, uids):
+            self.ledger.copied(here[u], self.rcpt)
+            self.ledger.taken(here[u], self.rcpt)
 
     def other(self, folder):
         return self.rng.choice([f for f in self.folders if f != folder])
