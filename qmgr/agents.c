@@ -42,6 +42,16 @@ static bool has_duty(const struct agent *a, struct str transport)
 	return false;
 }
 
+/* `bounce` writes notices, of which cleanup knows nothing. */
+bool agents_know(struct str transport)
+{
+	for (size_t i = 0; i < sizeof(duties) / sizeof(duties[0]); i++)
+		if (strcmp(duties[i].client, "bounce") != 0 &&
+		    str_eq_c(transport, duties[i].transport))
+			return true;
+	return false;
+}
+
 static bool is_bounce(const struct agent *a)
 {
 	return strcmp(a->client, "bounce") == 0;

@@ -48,7 +48,7 @@ static bool needs_tick(const struct qmgr *q)
 {
 	return q->message_count > 0 || q->held_count > 0 ||
 	    !TAILQ_EMPTY(&q->lost) || q->grace != 0 ||
-	    !LIST_EMPTY(&q->cleanups);
+	    !TAILQ_EMPTY(&q->cleanups);
 }
 
 /* What was found at start may be delivered: agents said what they have. */
@@ -165,15 +165,17 @@ int qmgr_start(struct qmgr *q, struct loop *loop, const struct params *p)
 	q->next_due = INT64_MAX;
 	q->incoming_due = INT64_MAX;
 	TAILQ_INIT(&q->messages);
+	TAILQ_INIT(&q->cleanups);
 	TAILQ_INIT(&q->lost);
 	q->destinations = map_new(false);
+	q->held_ids = map_new(false);
 	q->tick = timer_new(loop, tick, q);
 	q->run_timer = timer_new(loop, look, q);
 	q->recorder = recorder_new(q);
 	q->disk = disk_new(loop, QMGR_DISK_THREADS, service_thread);
-	if (q->destinations == NULL || q->tick == NULL ||
-	    q->run_timer == NULL || q->recorder == NULL || q->disk == NULL ||
-	    registry_init(&q->registry) < 0) {
+	if (q->destinations == NULL || q->held_ids == NULL ||
+	    q->tick == NULL || q->run_timer == NULL || q->recorder == NULL ||
+	    q->disk == NULL || registry_init(&q->registry) < 0) {
 		log_warn("cannot start: no memory, or no threads");
 		return -1;
 	}

@@ -21,6 +21,12 @@
 #define RESOLVE_TIMEOUT (5 * CLOCK_SECOND)
 /* Files of a stock that was made before us are looked at so often. */
 #define HELD_AGAIN (10 * CLOCK_SECOND)
+/* So many at a time, once a second: others want the disk as well. */
+#define HELD_TURN 1024u
+/* More of them are found when incoming/ is read the next time. */
+#define HELD_MAX 65536u
+/* Octets of the messages of one look; what is left is looked at again. */
+#define LOAD_OCTETS (QMGR_OCTETS_MAX / 8)
 #define DUES_MAX 65536
 #define RUN_MAX 2000		/* messages of one look */
 
@@ -28,7 +34,8 @@ struct load {
 	struct disk_work work;
 	struct qmgr *qmgr;
 	struct message_list loaded;
-	size_t count, most;
+	size_t count, most, octets;
+	unsigned cleanup;	/* load_file() */
 	int64_t until;		/* deferred that is due then */
 	bool incoming, deferred, resolve, left, left_incoming;
 	int64_t *used;		/* buckets in which there was a name */
@@ -71,6 +78,11 @@ static void add_id(uint64_t **ids, size_t *count, size_t *room, uint64_t id)
 		*room = more;
 	}
 	(*ids)[(*count)++] = id;
+}
+
+static bool is_full(const struct load *l)
+{
+	return l->count >= l->most || l->octets >= LOAD_OCTETS;
 }
 
 /* --- one file --------------------------------------------------------- */
@@ -238,6 +250,7 @@ static void take_message(struct load *l, const struct queue_name *name,
 	}
 	TAILQ_INSERT_TAIL(&l->loaded, m, link);
 	l->count++;
+	l->octets += m->octets;
 }
 
 /* --- incoming/ -------------------------------------------------------- */
@@ -286,7 +299,7 @@ static int see_incoming(const struct queue_name *name, const char *file,
 	if (l->seen_room != SIZE_MAX && name->id != 0)
 		add_id(&l->seen, &l->seen_count, &l->seen_room, name->id);
 	if (name->id != 0) {
-		if (l->count >= l->most) {
+		if (is_full(l)) {
 			l->left_incoming = true;
 			return 0;
 		}
@@ -345,7 +358,7 @@ static int see_deferred(const struct queue_name *name, const char *file,
 		    (long long)name->due, file);
 		return 0;
 	}
-	if (l->count >= l->most) {
+	if (is_full(l)) {
 		l->left = true;
 		return 1;
 	}
@@ -390,6 +403,31 @@ static void run_run(struct disk_work *dw)
 
 /* --- in the loop ------------------------------------------------------ */
 
+/* Somebody who was taken over may hold files as he likes, and ask for each
+ * again and again. */
+static void add_held(struct qmgr *q, uint64_t id)
+{
+	struct str key = str_n(&id, sizeof(id));
+
+	if (map_find(q->held_ids, key) != NULL)
+		return;
+	if (q->held_count >= HELD_MAX) {
+		int64_t again = clock_wall() / CLOCK_SECOND +
+		    q->params->minimal_backoff_time;
+
+		if (again >= q->incoming_due)
+			return;
+		log_warn("more than %u files in incoming/ are held: not all "
+		    "are watched", HELD_MAX);
+		q->incoming_due = again;
+		load_due(q, again);
+		return;
+	}
+	if (map_set(q->held_ids, key, q, NULL) < 0)
+		log_fatal("no memory");
+	add_id(&q->held, &q->held_count, &q->held_room, id);
+}
+
 static void admit_loaded(struct load *l)
 {
 	struct qmgr *q = l->qmgr;
@@ -404,7 +442,7 @@ static void admit_loaded(struct load *l)
 	if (l->held_count > 0 && q->held_count == 0)
 		q->held_again = loop_now(q->loop) + HELD_AGAIN;
 	for (size_t i = 0; i < l->held_count; i++)
-		add_id(&q->held, &q->held_count, &q->held_room, l->held[i]);
+		add_held(q, l->held[i]);
 	if (q->held_count > 0)
 		qmgr_start_tick(q);
 	schedule_run(q);
@@ -446,7 +484,8 @@ static void run_done(struct disk_work *dw)
 	admit_loaded(l);
 	/* Whatever could not be read is tried again at the next look. */
 	set_timer(q);
-	if (q->run_again || (l->left && l->count > 0 && qmgr_room(q) > 0)) {
+	if (q->run_again || ((l->left || l->left_incoming) && l->count > 0 &&
+	    qmgr_room(q) > 0)) {
 		q->run_again = false;
 		load_run(q);
 	}
@@ -511,32 +550,36 @@ static void file_done(struct disk_work *dw)
 	struct qmgr *q = l->qmgr;
 
 	admit_loaded(l);
+	if (l->cleanup != 0)
+		stock_loaded(q, l->cleanup);
 	load_free(l);
 	qmgr_check_drain(q);
 }
 
-void load_file(struct qmgr *q, uint64_t id, bool fresh)
+void load_file(struct qmgr *q, uint64_t id, bool fresh, unsigned cleanup)
 {
 	struct load *l = load_new(q, file_run, file_done);
 
 	l->id = id;
 	l->fresh = fresh;
+	l->cleanup = cleanup;
 	disk_add(q->disk, &l->work);
 }
 
 void load_tick(struct qmgr *q, int64_t now)
 {
-	size_t n = q->held_count;
-	uint64_t *ids = q->held;
+	size_t n = q->held_count < HELD_TURN ? q->held_count : HELD_TURN;
 
 	if (n == 0 || q->draining || now < q->held_again)
 		return;
-	q->held_again = now + HELD_AGAIN;
-	q->held = NULL;
-	q->held_count = q->held_room = 0;
-	for (size_t i = 0; i < n; i++)
-		load_file(q, ids[i], false);
-	free(ids);
+	for (size_t i = 0; i < n; i++) {
+		map_take(q->held_ids, str_n(&q->held[i], sizeof(q->held[i])));
+		load_file(q, q->held[i], false, 0);
+	}
+	/* Those that are held still come back behind the others. */
+	q->held_count -= n;
+	memmove(q->held, q->held + n, q->held_count * sizeof(q->held[0]));
+	q->held_again = now + (q->held_count > 0 ? CLOCK_SECOND : HELD_AGAIN);
 }
 
 /* --- the start -------------------------------------------------------- */

@@ -73,6 +73,7 @@ struct message *message_new(const struct queue_name *name,
 	m = calloc(1, n);
 	if (m == NULL)
 		return NULL;
+	m->octets = n;
 	m->recipients = (struct recipient *)(m + 1);
 	at = (char *)(m->recipients + e->recipient_count);
 	m->id = name->id;
@@ -117,7 +118,8 @@ size_t qmgr_room(const struct qmgr *q)
 	size_t most = (size_t)q->params->qmgr_message_active_limit;
 
 	/* The same number bounds recipients, but for one message more. */
-	if (q->message_count >= most || q->recipient_count >= most)
+	if (q->message_count >= most || q->recipient_count >= most ||
+	    q->octets >= QMGR_OCTETS_MAX)
 		return 0;
 	return most - q->message_count;
 }
@@ -128,6 +130,7 @@ void message_admit(struct qmgr *q, struct message *m)
 	TAILQ_INSERT_TAIL(&q->messages, m, link);
 	q->message_count++;
 	q->recipient_count += m->recipient_count;
+	q->octets += m->octets;
 	m->active = clock_wall();
 	m->state = MESSAGE_PARKED;
 	qmgr_start_tick(q);
@@ -141,9 +144,10 @@ static void forget(struct qmgr *q, struct message *m)
 	TAILQ_REMOVE(&q->messages, m, link);
 	q->message_count--;
 	q->recipient_count -= m->recipient_count;
+	q->octets -= m->octets;
 	message_free(&m);
-	if ((q->incoming_left || q->deferred_left) &&
-	    q->message_count * 2 <
+	/* Not for each that ends while those with many recipients fill it. */
+	if ((q->incoming_left || q->deferred_left) && qmgr_room(q) * 2 >
 	    (size_t)q->params->qmgr_message_active_limit)
 		load_run(q);
 	qmgr_check_drain(q);

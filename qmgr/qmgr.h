@@ -25,6 +25,10 @@
 #define QMGR_CRASHES 3
 /* Results wait so long for company before they are synced. */
 #define QMGR_RECORD_DELAY (3 * CLOCK_MS)
+/* Octets of messages in memory; beyond it (and one message more from each who
+ * reads some) they stay on the disk. cleanup bounds what is in one of them, but
+ * one that was taken over writes what it likes. */
+#define QMGR_OCTETS_MAX (512u << 20)
 /* After a break in a conversation an agent may come back with its results. */
 #define QMGR_AGENT_GRACE (2 * CLOCK_SECOND)
 
@@ -81,6 +85,7 @@ struct message {
 	enum message_state state;
 	int64_t arrival, active;	/* clock_wall() */
 	uint64_t size;
+	size_t octets;		/* of memory */
 	unsigned flags;
 	uint64_t ret;
 	struct str sender, envid;
@@ -124,6 +129,7 @@ struct destination {
 	struct transport *transport;
 	struct str key, nexthop;
 	struct job_list waiting;
+	struct job *filling;	/* recipients are being put into it */
 	size_t running, window;
 	bool is_ready;
 	int64_t dead_until;	/* clock_now(); 0: it is not */
@@ -163,12 +169,16 @@ struct agent {
 };
 
 struct cleanup {
-	LIST_ENTRY(cleanup) link;
+	TAILQ_ENTRY(cleanup) link;
 	struct qmgr *qmgr;
+	unsigned serial;
+	pid_t pid;		/* -1: not known */
 	struct conv *conv;
-	struct watch *watch;
+	struct watch *watch;	/* NULL: files of it are being read */
 	struct map *files;	/* ids that it holds */
 	size_t wants;
+	size_t loads;		/* files of it that are being read */
+	bool complained;
 };
 
 /* --- which ids somebody works on (registry.c) --- */
@@ -228,16 +238,20 @@ struct qmgr {
 	struct registry registry;
 	struct recorder *recorder;
 	struct message_list messages;	/* all in memory */
-	size_t message_count, recipient_count;
+	size_t message_count, recipient_count, octets;
+	int64_t told_full;	/* loop_now() */
 	LIST_HEAD(, transport) transports;
 	struct map *destinations;
+	size_t dead_count;	/* of these */
+	int64_t told_dead;	/* loop_now() */
 	LIST_HEAD(, agent) agents;
-	LIST_HEAD(, cleanup) cleanups;
+	TAILQ_HEAD(, cleanup) cleanups;	/* whose turn it is comes first */
 	/* Files that somebody holds who does not speak to us (any more). */
 	uint64_t *held;
 	size_t held_count, held_room;
+	struct map *held_ids;	/* the same */
 	int64_t held_again;
-	unsigned agent_serial;
+	unsigned agent_serial, cleanup_serial;
 	uint64_t job_number;
 	size_t running;		/* jobs that agents have */
 	struct job_list lost;	/* of agents whose conversation broke */
@@ -326,6 +340,8 @@ void schedule_tick(struct qmgr *, int64_t now);
 
 /* agents.c */
 void agents_add(struct qmgr *, struct conv *, const char *client);
+/* Is there a program whose mail this is? */
+bool agents_know(struct str transport);
 /* One that serves the transport and has room, or NULL. */
 struct agent *agents_choose(struct qmgr *, struct transport *,
     const struct message *);
@@ -349,13 +365,16 @@ bool recorder_is_idle(const struct recorder *);
 /* stock.c */
 void stock_add(struct qmgr *, struct conv *);
 void stock_serve(struct qmgr *);
+/* load_file() for that one is over. */
+void stock_loaded(struct qmgr *, unsigned serial);
 
 /* load.c */
 /* Takes the spool (waits for its lock), reads it; q->ready when done. */
 void load_start(struct qmgr *);
 /* A file in incoming/ that somebody let go of: message, or nothing. fresh:
- * it is committed this moment, so that no agent can have it. */
-void load_file(struct qmgr *, uint64_t id, bool fresh);
+ * it is committed this moment, so that no agent can have it. cleanup: serial
+ * of the one that is told the end, or 0. */
+void load_file(struct qmgr *, uint64_t id, bool fresh, unsigned cleanup);
 void load_tick(struct qmgr *, int64_t now);
 /* Looks at what is due, or at what did not fit into memory. */
 void load_run(struct qmgr *);

@@ -17,6 +17,9 @@
 /* Without an agent for so long a transport's mail is deferred. */
 #define LONELY_MOST (60 * CLOCK_SECOND)
 #define KEY_MAX 16384
+/* So many dead next hops are remembered; what waits for others is tried. */
+#define DEAD_MAX 10000
+#define TELL_AGAIN (60 * CLOCK_SECOND)
 
 /* --- transports ------------------------------------------------------- */
 
@@ -112,6 +115,37 @@ struct transport *schedule_transport(struct qmgr *q, struct str name)
 
 /* --- destinations ----------------------------------------------------- */
 
+static void set_alive(struct qmgr *q, struct destination *d)
+{
+	free(d->dead_why);
+	d->dead_why = NULL;
+	q->dead_count -= d->dead_until != 0;
+	d->dead_until = 0;
+}
+
+static void set_dead(struct qmgr *q, struct destination *d, struct str text)
+{
+	int64_t now = loop_now(q->loop);
+	char why[600];
+
+	d->window = 1;
+	if (q->dead_count >= DEAD_MAX) {
+		if (q->told_dead == 0 || now - q->told_dead > TELL_AGAIN) {
+			log_warn("%d next hops are dead: no more are "
+			    "remembered", DEAD_MAX);
+			q->told_dead = now;
+		}
+		return;
+	}
+	snprintf(why, sizeof(why), "delivery temporarily suspended: "
+	    STR_FMT, STR_ARG(str_sub(text, 0, 500)));
+	d->dead_why = strdup(why);
+	if (d->dead_why == NULL)
+		return;
+	d->dead_until = now + q->params->minimal_backoff_time * CLOCK_SECOND;
+	q->dead_count++;
+}
+
 static struct destination *find_destination(struct qmgr *q,
     struct transport *t, struct str nexthop, struct str address)
 {
@@ -128,11 +162,8 @@ static struct destination *find_destination(struct qmgr *q,
 		memcpy(key + t->name.n + 1, place.p, n - t->name.n - 1);
 	d = map_find(q->destinations, str_n(key, n));
 	if (d != NULL && d->dead_until != 0 &&
-	    d->dead_until <= loop_now(q->loop)) {
-		free(d->dead_why);
-		d->dead_why = NULL;
-		d->dead_until = 0;
-	}
+	    d->dead_until <= loop_now(q->loop))
+		set_alive(q, d);
 	if (d != NULL)
 		return d;
 	d = calloc(1, sizeof(*d) + n);
@@ -163,7 +194,8 @@ static void set_ready(struct destination *d)
 /* Frees it when nothing is to be remembered. */
 static void drop_idle(struct qmgr *q, struct destination *d)
 {
-	if (!TAILQ_EMPTY(&d->waiting) || d->running > 0 || d->dead_until != 0)
+	if (!TAILQ_EMPTY(&d->waiting) || d->running > 0 ||
+	    d->filling != NULL || d->dead_until != 0)
 		return;
 	map_take(q->destinations, d->key);
 	free(d->dead_why);
@@ -328,6 +360,13 @@ static bool answer_here(struct qmgr *q, struct message *m, uint32_t index)
 	} else if (r->transport.n == 0) {
 		answer(q, m, index, AGENT_DEFERRED, STR("4.3.0"),
 		    STR("address lookup is not available"));
+	} else if (!agents_know(r->transport)) {
+		/* Whoever names it: what is kept for a transport is kept for
+		 * good, so there are only those that somebody serves. */
+		log_warn("%s: transport " STR_FMT ": no program serves it",
+		    m->text, STR_ARG(str_sub(r->transport, 0, 64)));
+		answer(q, m, index, AGENT_DEFERRED, STR("4.3.0"),
+		    STR("mail transport unavailable"));
 	} else if (!m->flushed &&
 	    qmgr_is_listed(q->params->defer_transports, r->transport)) {
 		answer(q, m, index, AGENT_DEFERRED, STR("4.3.2"),
@@ -346,44 +385,76 @@ static bool is_same_place(const struct recipient *a, const struct recipient *b)
 	    str_eq(a->nexthop, b->nexthop);
 }
 
-/* A job of recipient `first` and those after it that go along. */
-static void add_job(struct qmgr *q, struct message *m, uint32_t first)
+/* Room for twice as many recipients; it is in the list. */
+static struct job *grow_job(struct job *job, struct job_list *jobs)
 {
-	struct recipient *r = &m->recipients[first];
+	TAILQ_REMOVE(jobs, job, link);
+	job = realloc(job, sizeof(*job) +
+	    2 * job->count * sizeof(job->indexes[0]));
+	if (job == NULL)
+		log_fatal("no memory");
+	TAILQ_INSERT_TAIL(jobs, job, link);
+	return job;
+}
+
+/* Into the job that is being filled for its destination, or a new one. Each
+ * recipient is looked at once: there may be QUEUE_RECIPIENT_MAX of them, each
+ * with a next hop of its own. */
+static void fill(struct qmgr *q, struct message *m, uint32_t index,
+    struct job_list *jobs)
+{
+	struct recipient *r = &m->recipients[index];
 	struct transport *t = schedule_transport(q, r->transport);
 	struct destination *d = find_destination(q, t, r->nexthop,
 	    r->address);
-	uint32_t indexes[AGENT_RCPT_MAX];
-	size_t n = 0;
+	struct job *job = d->filling;
+
+	if (job == NULL || job->count >= t->recipients ||
+	    !is_same_place(r, &m->recipients[job->indexes[0]])) {
+		job = job_new(q, m, &index, 1);
+		job->destination = d;
+		TAILQ_INSERT_TAIL(jobs, job, link);
+	} else {
+		if ((job->count & (job->count - 1)) == 0)
+			job = grow_job(job, jobs);
+		job->indexes[job->count++] = index;
+		job->open = job->count;
+	}
+	d->filling = job;
+}
+
+static void end_filling(struct qmgr *q, struct message *m,
+    struct job_list *jobs)
+{
 	struct job *job;
 
-	for (size_t i = first; i < m->recipient_count && n < t->recipients;
-	    i++) {
-		struct recipient *other = &m->recipients[i];
+	while ((job = TAILQ_FIRST(jobs)) != NULL) {
+		struct destination *d = job->destination;
 
-		if (other->state == RCPT_WAITING && other->job == NULL &&
-		    is_same_place(r, other))
-			indexes[n++] = (uint32_t)i;
+		TAILQ_REMOVE(jobs, job, link);
+		for (size_t i = 0; i < job->count; i++)
+			m->recipients[job->indexes[i]].job = job;
+		if (d->filling == job)
+			d->filling = NULL;
+		put_job(job, d, false);
+		if (d->dead_until != 0)
+			defer_waiting(q, d, STR("4.4.1"), str_of(d->dead_why));
 	}
-	job = job_new(q, m, indexes, n);
-	for (size_t i = 0; i < n; i++)
-		m->recipients[indexes[i]].job = job;
-	put_job(job, d, false);
-	if (d->dead_until != 0)
-		defer_waiting(q, d, STR("4.4.1"), str_of(d->dead_why));
-	drop_idle(q, d);
 }
 
 void schedule_message(struct qmgr *q, struct message *m)
 {
+	struct job_list jobs = TAILQ_HEAD_INITIALIZER(jobs);
+
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		struct recipient *r = &m->recipients[i];
 
 		if (r->state != RCPT_WAITING || r->job != NULL)
 			continue;
 		if (!answer_here(q, m, (uint32_t)i))
-			add_job(q, m, (uint32_t)i);
+			fill(q, m, (uint32_t)i, &jobs);
 	}
+	end_filling(q, m, &jobs);
 }
 
 void schedule_notice(struct qmgr *q, struct message *m, int notice,
@@ -447,15 +518,9 @@ void schedule_result(struct qmgr *q, struct job *job, bool dead,
 {
 	struct destination *d = job->destination;
 	bool notice = job->message->notice_job == job || job->open == 0;
-	char why[600];
 
 	if (dead && d->dead_until == 0 && !d->transport->by_recipient) {
-		snprintf(why, sizeof(why), "delivery temporarily suspended: "
-		    STR_FMT, STR_ARG(str_sub(res->text, 0, 500)));
-		d->dead_why = strdup(why);
-		d->dead_until = d->dead_why == NULL ? 0 : loop_now(q->loop) +
-		    q->params->minimal_backoff_time * CLOCK_SECOND;
-		d->window = 1;
+		set_dead(q, d, res->text);
 	} else if (res->status == AGENT_SENT && job->open <= 1 &&
 	    d->window < d->transport->concurrency) {
 		d->window++;
@@ -583,23 +648,28 @@ void schedule_run(struct qmgr *q)
 			;
 }
 
+#define REVIVE_MAX 256		/* between two looks through all */
+
 static void revive(struct qmgr *q, int64_t now)
 {
-	struct destination *dead[256], *d;
-	size_t pos = 0, n = 0;
+	struct destination *dead[REVIVE_MAX], *d;
+	size_t n = REVIVE_MAX;
 	void *value;
 
-	while (n < 256 && map_next(q->destinations, &pos, &(struct str){ 0 },
-	    &value)) {
-		d = value;
-		if (d->dead_until != 0 && d->dead_until <= now)
-			dead[n++] = d;
-	}
-	for (size_t i = 0; i < n; i++) {
-		dead[i]->dead_until = 0;
-		free(dead[i]->dead_why);
-		dead[i]->dead_why = NULL;
-		drop_idle(q, dead[i]);
+	while (q->dead_count > 0 && n == REVIVE_MAX) {
+		size_t pos = 0;
+
+		n = 0;
+		while (n < REVIVE_MAX && map_next(q->destinations, &pos,
+		    &(struct str){ 0 }, &value)) {
+			d = value;
+			if (d->dead_until != 0 && d->dead_until <= now)
+				dead[n++] = d;
+		}
+		for (size_t i = 0; i < n; i++) {
+			set_alive(q, dead[i]);
+			drop_idle(q, dead[i]);
+		}
 	}
 }
 

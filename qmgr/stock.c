@@ -15,6 +15,13 @@
 
 #define MESSAGES_PER_TURN 64
 #define WANT_MAX 256
+/* Files that one process has at a time: one for each message that it writes.
+ * Who wants more waits until it gave some back. */
+#define FILES_MAX 4096
+/* Files of one process that are read at a time (which costs a disk thread, and
+ * as much memory as is in them); it is not heard meanwhile. */
+#define LOADS_MAX 4
+#define TELL_AGAIN (60 * CLOCK_SECOND)
 #define BATCH 64
 #define SPARES_LEFT 32
 
@@ -45,9 +52,9 @@ static void close_cleanup(struct qmgr *q, struct cleanup *c)
 
 		memcpy(&id, key.p, sizeof(id));
 		registry_drop(&q->registry, id);
-		load_file(q, id, false);
+		load_file(q, id, false, 0);
 	}
-	LIST_REMOVE(c, link);
+	TAILQ_REMOVE(&q->cleanups, c, link);
 	watch_free(&c->watch);
 	conv_close(&c->conv);
 	map_free(&c->files, NULL);
@@ -55,6 +62,20 @@ static void close_cleanup(struct qmgr *q, struct cleanup *c)
 }
 
 /* --- making and giving ------------------------------------------------ */
+
+/* How many files it may be given now. */
+static size_t wanted_by(struct cleanup *c)
+{
+	size_t has = map_count(c->files), room;
+
+	room = has < FILES_MAX ? FILES_MAX - has : 0;
+	if (room < c->wants && !c->complained) {
+		log_warn("cleanup: process %d has %zu queue files and wants "
+		    "more than %d", (int)c->pid, has, FILES_MAX);
+		c->complained = true;
+	}
+	return c->wants < room ? c->wants : room;
+}
 
 static void run_make(struct disk_work *dw)
 {
@@ -73,8 +94,8 @@ static int give(struct qmgr *q, uint64_t id, int fd)
 	struct cleanup *c;
 	const char *why;
 
-	LIST_FOREACH(c, &q->cleanups, link) {
-		if (c->wants == 0)
+	TAILQ_FOREACH(c, &q->cleanups, link) {
+		if (wanted_by(c) == 0)
 			continue;
 		if (conv_try_send(c->conv, &stock_file_schema, &m,
 		    &why) != 0) {
@@ -85,6 +106,10 @@ static int give(struct qmgr *q, uint64_t id, int fd)
 		registry_claim(&q->registry, id);
 		if (map_set(c->files, key_of(&id), c, NULL) < 0)
 			log_fatal("no memory");
+		/* The others' turn: one that wants without end is no reason
+		 * for them to have none. */
+		TAILQ_REMOVE(&q->cleanups, c, link);
+		TAILQ_INSERT_TAIL(&q->cleanups, c, link);
 		return 0;
 	}
 	return -1;
@@ -110,7 +135,7 @@ static void made(struct disk_work *dw)
 
 		sys_close(w->fds[i]);
 		if (rc < 0)
-			load_file(q, w->ids[i], false);
+			load_file(q, w->ids[i], false, 0);
 	}
 	free(w);
 	stock_serve(q);
@@ -140,8 +165,8 @@ void stock_serve(struct qmgr *q)
 
 	if (q->making || q->draining || !q->ready)
 		return;
-	LIST_FOREACH(c, &q->cleanups, link)
-		n += c->wants;
+	TAILQ_FOREACH(c, &q->cleanups, link)
+		n += wanted_by(c);
 	if (n == 0)
 		return;
 	w = calloc(1, sizeof(*w));
@@ -193,6 +218,28 @@ static struct message *message_of(uint64_t id, const struct stock_commit *c)
 	return m;
 }
 
+/* The file tells. */
+static void load_of(struct qmgr *q, struct cleanup *c, uint64_t id, bool fresh)
+{
+	c->loads++;
+	load_file(q, id, fresh, c->serial);
+}
+
+/* It is found when there is room again. */
+static void leave_on_disk(struct qmgr *q)
+{
+	int64_t now = loop_now(q->loop);
+
+	q->incoming_left = true;
+	if (q->draining || (q->told_full != 0 &&
+		now - q->told_full < TELL_AGAIN))
+		return;
+	q->told_full = now;
+	log_warn("the queue is full: %zu messages, %zu recipients, %zu "
+	    "octets in memory; others wait on the disk", q->message_count,
+	    q->recipient_count, q->octets);
+}
+
 static void hear_commit(struct qmgr *q, struct cleanup *c,
     const struct stock_commit *commit)
 {
@@ -207,16 +254,22 @@ static void hear_commit(struct qmgr *q, struct cleanup *c,
 	/* A file of the qmgr before us, or too much for one message: the
 	 * file tells. */
 	ours = map_take(c->files, key_of(&id)) != NULL;
+	if (qmgr_room(q) == 0 || q->draining) {
+		if (ours)
+			registry_drop(&q->registry, id);
+		leave_on_disk(q);
+		return;
+	}
 	if (!ours || commit->more || commit->rcpts.n == 0) {
 		if (ours)
 			registry_drop(&q->registry, id);
-		load_file(q, id, true);
+		load_of(q, c, id, true);
 		return;
 	}
-	m = qmgr_room(q) == 0 || q->draining ? NULL : message_of(id, commit);
-	if (m == NULL) { /* it is found when there is room again */
+	m = message_of(id, commit);
+	if (m == NULL) {
 		registry_drop(&q->registry, id);
-		q->incoming_left = true;
+		leave_on_disk(q);
 		return;
 	}
 	message_admit(q, m);
@@ -232,7 +285,7 @@ static void hear_return(struct qmgr *q, struct cleanup *c,
 		return;
 	if (map_take(c->files, key_of(&id)) != NULL)
 		registry_drop(&q->registry, id);
-	load_file(q, id, false);
+	load_of(q, c, id, false);
 }
 
 static void on_cleanup(int fd, unsigned ready, void *ctx)
@@ -253,6 +306,10 @@ static void on_cleanup(int fd, unsigned ready, void *ctx)
 	(void)fd;
 	(void)ready;
 	for (int i = 0; i < MESSAGES_PER_TURN; i++) {
+		if (c->loads >= LOADS_MAX) { /* stock_loaded() */
+			watch_free(&c->watch);
+			break;
+		}
 		switch (conv_try_recv(c->conv, allowed, 3, &schema, &m,
 		    &why)) {
 		case CONV_TIMEOUT:
@@ -279,6 +336,44 @@ out:
 	schedule_run(q);
 }
 
+/* Listens to it. -1: it is closed. */
+static int watch_cleanup(struct qmgr *q, struct cleanup *c)
+{
+	c->watch = watch_new(q->loop, conv_fd(c->conv), LOOP_READ, on_cleanup,
+	    c);
+	if (c->watch != NULL)
+		return 0;
+	log_warn("cannot watch cleanup: %s", strerror(errno));
+	close_cleanup(q, c);
+	return -1;
+}
+
+void stock_loaded(struct qmgr *q, unsigned serial)
+{
+	struct cleanup *c;
+
+	TAILQ_FOREACH(c, &q->cleanups, link)
+		if (c->serial == serial)
+			break;
+	if (c == NULL)
+		return;
+	c->loads--;
+	if (c->watch == NULL && c->loads == 0)
+		watch_cleanup(q, c);
+}
+
+/* A process has one conversation; its next takes the place of the last. */
+static void close_last_of(struct qmgr *q, pid_t pid)
+{
+	struct cleanup *c;
+
+	TAILQ_FOREACH(c, &q->cleanups, link)
+		if (pid > 0 && c->pid == pid)
+			break;
+	if (c != NULL)
+		close_cleanup(q, c);
+}
+
 void stock_add(struct qmgr *q, struct conv *conv)
 {
 	struct cleanup *c = calloc(1, sizeof(*c));
@@ -287,17 +382,13 @@ void stock_add(struct qmgr *q, struct conv *conv)
 		log_fatal("no memory");
 	c->qmgr = q;
 	c->conv = conv;
+	c->serial = ++q->cleanup_serial;
+	if (conv_peer(conv, &c->pid, NULL) < 0)
+		c->pid = -1;
 	c->files = map_new(false);
 	if (c->files == NULL)
 		log_fatal("no memory");
-	c->watch = watch_new(q->loop, conv_fd(conv), LOOP_READ, on_cleanup,
-	    c);
-	if (c->watch == NULL) {
-		log_warn("cannot watch cleanup: %s", strerror(errno));
-		conv_close(&c->conv);
-		map_free(&c->files, NULL);
-		free(c);
-		return;
-	}
-	LIST_INSERT_HEAD(&q->cleanups, c, link);
+	close_last_of(q, c->pid);
+	TAILQ_INSERT_TAIL(&q->cleanups, c, link);
+	watch_cleanup(q, c);
 }

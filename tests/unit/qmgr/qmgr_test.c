@@ -221,6 +221,7 @@ struct wanted {
 	const char *rcpts[3];
 	const char *transport, *nexthop, *sender;
 	bool untold;		/* the commit is not told */
+	const char *nexthops[3];	/* NULL: all have nexthop */
 };
 
 /* Verb 1 and 2: takes a file, commits a message, tells. The id. */
@@ -243,7 +244,8 @@ static uint64_t submit(struct conv *cleanup, const struct wanted *w)
 	for (size_t i = 0; i < 3 && w->rcpts[i] != NULL; i++) {
 		addresses[i] = str_of(w->rcpts[i]);
 		transports[i] = str_of(w->transport);
-		nexthops[i] = str_of(w->nexthop);
+		nexthops[i] = str_of(w->nexthops[i] != NULL ? w->nexthops[i]
+		    : w->nexthop);
 		none[i] = STR_NONE;
 		rcpts[i] = (struct queue_recipient){ .address = addresses[i],
 			.transport = transports[i], .nexthop = nexthops[i] };
@@ -353,7 +355,7 @@ static bool is_corrupt(uint64_t id)
 }
 
 static const struct wanted one = { { "anna@x.test" }, "local", "x.test",
-	"sender@y.test", false };
+	"sender@y.test", false, { NULL } };
 
 /* --- tests ------------------------------------------------------------ */
 
@@ -478,7 +480,7 @@ static void a_dead_next_hop_defers_all_that_waits_for_it(void **state)
 		{ "smtp_destination_concurrency_limit=1", 36 },
 	};
 	static const struct wanted away = { { "a@far.test" }, "smtp",
-		"far.test", "s@y.test", false };
+		"far.test", "s@y.test", false, { NULL } };
 	struct running r;
 	struct conv *cleanup, *agent;
 	struct agent_job job;
@@ -500,10 +502,157 @@ static void a_dead_next_hop_defers_all_that_waits_for_it(void **state)
 	die(&r);
 }
 
+static void recipients_of_one_next_hop_go_together(void **state)
+{
+	static const struct wanted mixed = { { "a@x.test", "b@y.test",
+		"c@x.test" }, "smtp", NULL, "s@z.test", false,
+		{ "x.test", "y.test", "x.test" } };
+	struct running r;
+	struct conv *cleanup, *agent;
+	struct agent_job job;
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	agent = open_agent(&r, SMTP, "smtp");
+	submit(cleanup, &mixed);
+	for (int i = 0; i < 2; i++) {
+		assert_true(hear_job(agent, &job, 20000));
+		close(job.file);
+		if (str_eq_c(job.nexthop, "x.test")) {
+			assert_int_equal(job.indexes.n, 2);
+			assert_int_equal(job.indexes.v[0], 0);
+			assert_int_equal(job.indexes.v[1], 2);
+		} else {
+			assert_true(str_eq_c(job.nexthop, "y.test"));
+			assert_int_equal(job.indexes.n, 1);
+			assert_int_equal(job.indexes.v[0], 1);
+		}
+	}
+	die(&r);
+}
+
+/* --- a cleanup that was taken over ------------------------------------ */
+
+static size_t count_transports(const struct qmgr *q)
+{
+	const struct transport *t;
+	size_t n = 0;
+
+	LIST_FOREACH(t, &q->transports, link)
+		n++;
+	return n;
+}
+
+static void what_no_program_serves_is_deferred_and_not_kept(void **state)
+{
+	/* `bounce` could do nothing with it, and would never be free again */
+	static const char *const names[] = { "bounce", "slow", "local2" };
+	struct running r;
+	struct conv *cleanup, *bounce;
+	struct agent_job job;
+	struct wanted w = one;
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	bounce = open_agent(&r, BOUNCE, "bounce");
+	say_present(bounce);
+	for (size_t i = 0; i < 3; i++) {
+		w.transport = names[i];
+		wait_until(is_deferred, submit(cleanup, &w), true);
+	}
+	assert_false(hear_job(bounce, &job, 1));
+	die(&r);
+	assert_int_equal(count_transports(r.qmgr), 1); /* the agent's */
+}
+
+static void a_cleanup_has_no_more_files_than_it_can_write(void **state)
+{
+	enum { MOST = 4096, BEYOND = 100 };
+	struct running r;
+	struct conv *cleanup;
+	struct stock_want want = { 256 };
+	struct stock_file f;
+	struct stock_return back;
+	char text[QUEUE_ID_SIZE];
+	uint64_t id = 0;
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	for (size_t i = 0; i < MOST; i++) {
+		if (i % 128 == 0) /* 256 at a time are heeded */
+			say(cleanup, &stock_want_schema, &want);
+		assert_true(hear(cleanup, &stock_file_schema, &f, 20000));
+		assert_int_equal(queue_id_parse(f.queue_id, &id), 0);
+		close(f.fd);
+	}
+	say(cleanup, &stock_want_schema, &want);
+	assert_false(hear(cleanup, &stock_file_schema, &f, 300));
+	/* One for each that it gives back, whatever else it says. */
+	back.queue_id = str_of(queue_id_text(id, text));
+	for (int i = 0; i < BEYOND; i++)
+		say(cleanup, &stock_return_schema, &back);
+	assert_true(hear(cleanup, &stock_file_schema, &f, 20000));
+	close(f.fd);
+	assert_false(hear(cleanup, &stock_file_schema, &f, 300));
+	die(&r);
+	assert_int_equal(map_count(TAILQ_FIRST(&r.qmgr->cleanups)->files),
+	    MOST);
+}
+
+static void a_file_that_stays_open_is_watched_once(void **state)
+{
+	struct running r;
+	struct conv *cleanup;
+	struct stock_want want = { 2 };
+	struct stock_file f, next;
+	struct stock_return back;
+	char text[64];
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	say(cleanup, &stock_want_schema, &want);
+	assert_true(hear(cleanup, &stock_file_schema, &f, 20000));
+	assert_int_equal(str_to_c(f.queue_id, text, sizeof(text)), 0);
+	assert_true(hear(cleanup, &stock_file_schema, &next, 20000));
+	back.queue_id = str_of(text);
+	for (int i = 0; i < 500; i++)
+		say(cleanup, &stock_return_schema, &back);
+	/* All of them were heard when a file comes that is wanted now. */
+	want.files = 1;
+	say(cleanup, &stock_want_schema, &want);
+	assert_true(hear(cleanup, &stock_file_schema, &next, 20000));
+	die(&r);
+	assert_true(r.qmgr->held_count <= 1);
+	assert_int_equal(r.qmgr->held_count, map_count(r.qmgr->held_ids));
+}
+
+static void a_process_has_one_conversation_with_qmgr(void **state)
+{
+	struct running r;
+	struct conv *first, *second;
+	struct stock_file f;
+
+	(void)state;
+	start(&r, NULL, 0);
+	first = edge_open_fresh(r.edges[CLEANUP], SOON);
+	submit(first, &one);
+	second = edge_open_fresh(r.edges[CLEANUP], SOON);
+	submit(second, &one);
+	assert_false(hear(first, &stock_file_schema, &f, 20000));
+	die(&r);
+	assert_null(TAILQ_NEXT(TAILQ_FIRST(&r.qmgr->cleanups), link));
+}
+
+/* --- what `bounce` and the next qmgr know ----------------------------- */
+
 static void a_failure_is_told_by_bounce_and_only_then_over(void **state)
 {
 	static const struct wanted lost = { { "a@far.test", "b@far.test" },
-		"error", "5.7.1 not here", "s@y.test", false };
+		"error", "5.7.1 not here", "s@y.test", false, { NULL } };
 	struct running r;
 	struct conv *cleanup, *bounce;
 	struct agent_job job;
@@ -547,7 +696,7 @@ static void a_commit_that_nobody_told_of_is_found(void **state)
 static void the_next_qmgr_repeats_only_what_is_not_recorded(void **state)
 {
 	static const struct wanted two = { { "a@x.test", "b@x.test" },
-		"local", "x.test", "s@y.test", false };
+		"local", "x.test", "s@y.test", false, { NULL } };
 	struct running first, second;
 	struct conv *cleanup, *agent;
 	struct agent_job job;
@@ -666,6 +815,11 @@ int main(void)
 		TEST(what_an_agent_runs_stays_with_it_across_a_break),
 		TEST(a_message_that_agents_die_of_goes_to_corrupt),
 		TEST(a_dead_next_hop_defers_all_that_waits_for_it),
+		TEST(recipients_of_one_next_hop_go_together),
+		TEST(what_no_program_serves_is_deferred_and_not_kept),
+		TEST(a_cleanup_has_no_more_files_than_it_can_write),
+		TEST(a_file_that_stays_open_is_watched_once),
+		TEST(a_process_has_one_conversation_with_qmgr),
 		TEST(a_failure_is_told_by_bounce_and_only_then_over),
 		TEST(a_commit_that_nobody_told_of_is_found),
 		TEST(the_next_qmgr_repeats_only_what_is_not_recorded),
