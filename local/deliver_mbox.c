@@ -2,7 +2,9 @@
  * deliver_mbox.c - one file for all messages (RFC 4155)
  *
  *   locked, appending     a crash leaves a part of the message, which qmgr
- *                         has delivered again: a reader sees it cut
+ *                         has delivered again: a reader sees it cut. The
+ *                         next delivery ends its line first, or what comes
+ *                         would be a part of it
  *   written and synced    delivered; again if the crash is before the record
  */
 #include <errno.h>
@@ -227,6 +229,21 @@ static bool is_full(const struct delivery_job *j, const struct mbox *m)
 	    .content_octets > limit;
 }
 
+/* RFC 4155: an empty line stands before the next "From ". It is missing
+ * behind a message that a crash cut, or that another program wrote so. */
+static int end_what_is_there(const struct mbox *m)
+{
+	off_t at = m->before < 2 ? 0 : m->before - 2;
+	char last[2];
+	ssize_t n = sys_pread_full(m->fd, last, sizeof(last), at);
+
+	if (n < 0)
+		return -1;
+	if (n == 0 || (n == 2 && last[0] == '\n' && last[1] == '\n'))
+		return 0;
+	return sys_write_all(m->fd, "\n\n", last[n - 1] == '\n' ? 1 : 2);
+}
+
 static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 {
 	struct stat st;
@@ -239,7 +256,8 @@ static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 		errno = EFBIG;
 		return -1;
 	}
-	if (write_message(j, m->fd, damaged) == 0 &&
+	if ((!S_ISREG(st.st_mode) || end_what_is_there(m) == 0) &&
+	    write_message(j, m->fd, damaged) == 0 &&
 	    (!S_ISREG(st.st_mode) || sys_fsync(m->fd) == 0))
 		return 0;
 	err = errno;

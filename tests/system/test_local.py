@@ -282,6 +282,20 @@ def test_an_mbox_is_locked_quoted_and_bounded(local):
     box.wait_status(qid, "sent")
 
 
+@pytest.mark.parametrize("torn", ["From x@y  Thu Jan", "From x@y  Thu\n\nhal",
+                                  "From x@y  Thu\n\nline\n", "\n", "x"])
+def test_a_message_that_a_crash_cut_swallows_no_other(local, torn):
+    box = local("home_mailbox=mbox").start()
+    path = box.home("lucy", "mbox")
+    box.write(path, LUCY, torn, 0o600)
+    for _ in range(2):
+        box.wait_status(box.send("lucy"), "sent")
+    with open(path, encoding="ascii") as f:
+        text = f.read()
+    assert text.startswith(torn)
+    assert len(re.findall(r"(?<=\n\n)From me@elsewhere\.test", text)) == 2
+
+
 def test_mail_spool_directory_holds_the_mailboxes(local):
     box = local()
     os.mkdir(box.spool)
