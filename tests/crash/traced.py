@@ -419,11 +419,6 @@ class SendmailWay(Way):
         return "broken" if status is None else f"refused {status}"
 
 
-class DropWay(SendmailWay):
-    """The command while the suite is down: maildrop, taken at the start."""
-    programs = ()
-
-
 class AppendWay(Way):
     """IMAP APPEND into INBOX."""
     programs = ("login", "auth", "launch", "limits", "imapd", "log")
