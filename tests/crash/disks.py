@@ -6,7 +6,9 @@ ends its processes and takes the mounts, the loop devices and the files with
 them. One that was killed leaves nothing to be cleaned by the next.
 """
 import contextlib
+import ctypes
 import fcntl
+import glob
 import os
 import shutil
 import signal
@@ -65,8 +67,22 @@ def check_machine(filesystems):
             lack(f"the kernel has no {fs}")
 
 
+def die_with_parent():
+    """PR_SET_PDEATHSIG: `unshare` ends with us, and all below it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def raise_interrupt(*_):
     raise KeyboardInterrupt
+
+
+def remove_left_over():
+    """Of runs that were killed an empty directory is left."""
+    for path in glob.glob(os.path.join(tempfile.gettempdir(),
+                                       "postern-disks.*.*")):
+        if not os.path.exists("/proc/" + path.split(".")[-2]):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def enter(filesystems):
@@ -74,7 +90,8 @@ def enter(filesystems):
     does not return."""
     if INSIDE not in os.environ:
         check_machine(filesystems)
-        parent = tempfile.mkdtemp(prefix="postern-disks.")
+        remove_left_over()
+        parent = tempfile.mkdtemp(prefix=f"postern-disks.{os.getpid()}.")
         env = dict(os.environ, **{INSIDE: parent})
         env["PATH"] = env.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
         code = 1
@@ -82,7 +99,7 @@ def enter(filesystems):
             child = subprocess.Popen(
                 ["unshare", "--mount", "--net", "--pid", "--fork",
                  "--kill-child", "--mount-proc", sys.executable]
-                + sys.argv, env=env)
+                + sys.argv, env=env, preexec_fn=die_with_parent)
             signal.signal(signal.SIGTERM, raise_interrupt)
             try:
                 code = child.wait()
