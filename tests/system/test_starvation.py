@@ -60,8 +60,13 @@ class Crowd:
         return self.said.get(name, 0)
 
     def wait_ready(self, count=None, timeout=120):
-        wait_until(lambda: self["ready"] >= (count or self.count), timeout,
-                   f"a crowd of {count or self.count} ({self.said})")
+        try:
+            wait_until(lambda: self["ready"] >= (count or self.count),
+                       timeout)
+        except AssertionError:
+            raise AssertionError(
+                f"a crowd of {count or self.count}: {self.said}, exit status "
+                f"{self.process.poll()}") from None
 
     def leave(self):
         self.process.stdin.close()
