@@ -13,7 +13,9 @@
 /* The file's octets; none when there is no file. */
 static int read_file(const struct store *s, struct buf *b)
 {
-	int fd = sys_open_beneath(s->root, FILE_NAME, O_RDONLY, 0);
+	/* no waiting for the other end of a FIFO */
+	int fd = sys_open_beneath(s->root, FILE_NAME, O_RDONLY | O_NONBLOCK,
+	    0);
 	struct stat st;
 	ssize_t n = -1;
 	char *p;

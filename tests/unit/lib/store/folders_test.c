@@ -115,6 +115,22 @@ static void uidvalidity_never_repeats_for_a_name(void **state)
 	assert_int_equal(status(f, "new").uidvalidity, v);
 }
 
+static void a_fifo_instead_of_a_file_holds_nobody_up(void **state)
+{
+	struct fixture *f = *state;
+	struct arena *arena = arena_new(1 << 20);
+	struct str *names;
+	size_t count;
+
+	assert_int_equal(mkfifoat(f->root, "subscriptions", 0600), 0);
+	alarm(30);
+	assert_int_equal(store_subscribe(f->store, STR("a"), true, NULL), -1);
+	assert_int_equal(store_subscriptions(f->store, arena, &names, &count,
+	    NULL), -1);
+	alarm(0);
+	arena_free(&arena);
+}
+
 static void rename_takes_the_children_along(void **state)
 {
 	struct fixture *f = *state;
@@ -275,6 +291,7 @@ int main(void)
 		TEST(what_was_created_is_listed),
 		TEST(delete_leaves_children_and_inbox),
 		TEST(uidvalidity_never_repeats_for_a_name),
+		TEST(a_fifo_instead_of_a_file_holds_nobody_up),
 		TEST(rename_takes_the_children_along),
 		TEST(a_rename_that_cannot_be_changes_nothing),
 		TEST(renaming_inbox_moves_its_messages),
