@@ -411,11 +411,17 @@ static void concluded(struct disk_work *dw)
 	struct file_work *w = (struct file_work *)dw;
 	struct qmgr *q = w->qmgr;
 	struct message *m = w->message;
+	bool judge = w->error == EBADMSG && m->name.place == QUEUE_INCOMING;
+	uint64_t id = m->id;
 
-	if (w->error != 0) {
+	if (judge) {
+		/* What cleanup said of it is not so. Now, not at some later
+		 * look: it could say so of any number of them. */
+		log_warn("%s: its file is no message: %s", m->text,
+		    w->why ? w->why : "damaged");
+	} else if (w->error != 0) {
 		log_warn("%s: cannot %s: %s", m->text, w->to == QUEUE_DEFERRED
-		    ? "defer" : "move", w->why && w->error == EBADMSG
-		    ? w->why : strerror(w->error));
+		    ? "defer" : "move", strerror(w->error));
 		/* It stays where it is, and is found again; not at once,
 		 * for a disk that fails fails the next time too. */
 		int64_t again = clock_wall() / CLOCK_SECOND +
@@ -436,6 +442,8 @@ static void concluded(struct disk_work *dw)
 		recorder_forget(q, m->id);
 	file_work_free(w);
 	forget(q, m);
+	if (judge)
+		load_file(q, id, false, 0);
 }
 
 static void move_to(struct qmgr *q, struct message *m, struct file_work *w,

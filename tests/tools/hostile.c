@@ -4,7 +4,8 @@
  * Stands in a folder of programs under the name of one of them; beside it is
  * the true one as NAME.real, and a file "hostile.when" with the parameter
  * ("name=value") that tells the processes to be played: others of the same
- * program become the true one. It takes its start as every program does,
+ * program become the true one. With a file "hostile.one" it is only the first
+ * of them. It takes its start as every program does,
  * enters the walls of its row, and then does to each server that it has an
  * edge to what it likes:
  *
@@ -14,8 +15,11 @@
  *   many        as many conversations at once as it can have
  *   entangled   a server's end whose options it changes
  *   shut        its end of the edge shut down
+ *   stock       as cleanup: queue files without end, commits of what it has
+ *               not or has not written, to places without end
  *
- * and logs "hostile: SERVER: N conversations, N packets, N answers, N at
+ * A cleanup leaves the edges alone, whose ends it shares with its siblings,
+ * and ends each conversation of its clients. It logs "hostile: SERVER: N conversations, N packets, N answers, N at
  * once, N refused" and at last "hostile: done".
  */
 #include <errno.h>
@@ -45,7 +49,7 @@
 #include "service/spawn.h"
 #include "tests/tools/garble.h"
 
-#define CONVERSATIONS 1000
+#define CONVERSATIONS 400
 #define MANY 4000
 #define SOON (clock_now() + 2 * CLOCK_SECOND)
 
@@ -66,11 +70,16 @@ static const struct msg_schema *const kinds[] = { &submit_begin_schema,
 static const struct target {
 	const char *server;
 	size_t from, to;
+	const char *client;	/* NULL: any */
 } targets[] = {
-	{ "cleanup", 0, 3 }, { "lookup", 4, 7 }, { "auth", 7, 10 },
-	{ "limits", 10, 11 }, { "keys", 11, 12 }, { "dns", 12, 13 },
-	{ "qmgr", 13, 20 }, { "smtpd", 24, 25 },
+	{ "cleanup", 0, 3, NULL }, { "lookup", 4, 7, NULL },
+	{ "auth", 7, 10, NULL }, { "limits", 10, 11, NULL },
+	{ "keys", 11, 12, NULL }, { "dns", 12, 13, NULL },
+	{ "qmgr", 13, 16, "cleanup" }, { "qmgr", 16, 20, "local" },
+	{ "qmgr", 13, 20, "smtp" }, { "smtpd", 24, 25, NULL },
 };
+
+static char program[64];
 
 static uint64_t state = 88172645463325252u;
 
@@ -184,6 +193,9 @@ static void garbled(struct edge *e, const struct target *t)
 /* Our ends of edges are the sockets that never wait (master made them so). */
 static void each_edge_end(void (*act)(int fd))
 {
+	int ends[256];
+	size_t count_ends = 0;
+
 	for (int fd = 4; fd < 256; fd++) {
 		int type = 0, flags = fcntl(fd, F_GETFL);
 		socklen_t n = sizeof(type);
@@ -191,22 +203,30 @@ static void each_edge_end(void (*act)(int fd))
 		if (flags >= 0 && (flags & O_NONBLOCK) &&
 		    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 &&
 		    type == SOCK_SEQPACKET)
-			act(fd);
+			ends[count_ends++] = fd;
 	}
+	/* not those that this makes */
+	for (size_t i = 0; i < count_ends; i++)
+		act(ends[i]);
 }
 
 static void junk(int fd)
 {
-	int fds[64];
+	int fds[64], failed = 0;
 
 	for (size_t i = 0; i < 64; i++)
 		fds[i] = own[i % 4];
-	for (int i = 0; i < 200; i++) {
+	/* An empty packet is the end: then nobody takes the next ones. */
+	for (int i = 0; i < 200 && failed < 5; i++) {
 		size_t nfds = (size_t)draw(NULL, 60);
 
 		if (send_raw(fd, fds, (size_t)draw(NULL, sizeof(fds)), fds,
-		    draw(NULL, 3) ? nfds % 3 : nfds) == 0)
+		    draw(NULL, 3) ? nfds % 3 : nfds) == 0) {
 			count.packets++;
+			failed = 0;
+		} else {
+			failed++;
+		}
 	}
 }
 
@@ -254,6 +274,125 @@ static void entangled(int edge)
 	}
 }
 
+/* --- as cleanup ------------------------------------------------------- */
+
+#define FILES 20000		/* more than it may have */
+#define KEPT 200		/* of these it keeps the descriptor */
+#define PATIENCE (5 * CLOCK_SECOND)
+#define PLACES 1000		/* next hops of one message */
+
+static struct {
+	char ids[FILES][64];
+	size_t n;
+	int kept[KEPT];
+	size_t nkept, told;
+} stock;
+
+static int tell(struct conv *c, const struct msg_schema *kind, const void *m)
+{
+	const char *why;
+
+	if (conv_send(c, kind, m, clock_now() + PATIENCE, &why) < 0)
+		return -1;
+	stock.told++;
+	return 0;
+}
+
+static int take_one(struct conv *c)
+{
+	const struct msg_schema *allowed[] = { &stock_file_schema }, *kind;
+	struct stock_file f;
+	const char *why;
+
+	if (conv_recv(c, allowed, 1, &kind, &f, clock_now() + PATIENCE,
+	    &why) != CONV_MESSAGE)
+		return -1;
+	if (str_to_c(f.queue_id, stock.ids[stock.n], 64) == 0)
+		stock.n++;
+	if (stock.nkept < KEPT)
+		stock.kept[stock.nkept++] = f.fd;
+	else
+		close(f.fd);
+	return 0;
+}
+
+static void hoard(struct conv *c)
+{
+	struct stock_want want = { 1024 };
+
+	do {
+		if (tell(c, &stock_want_schema, &want) < 0)
+			return;
+	} while (stock.n < FILES && take_one(c) == 0);
+}
+
+/* Nothing is in that file. */
+static void commit(struct conv *c, const char *id, const char *transport,
+    size_t places)
+{
+	static char text[PLACES][64];
+	static struct str rcpts[PLACES], transports[PLACES], hops[PLACES],
+	    none[PLACES];
+	static uint64_t notify[PLACES];
+	struct stock_commit m = { .queue_id = str_of(id),
+		.sender = STR("s@hostile.test"), .arrival = clock_wall(),
+		.rcpts = { rcpts, places }, .originals = { none, places },
+		.transports = { transports, places },
+		.nexthops = { hops, places }, .orcpts = { none, places },
+		.notify = { notify, places }, .more = places == 0 };
+
+	for (size_t i = 0; i < places; i++) {
+		snprintf(text[i], sizeof(text[i]), "h%zu.%s.invalid", i, id);
+		rcpts[i] = STR("r@hostile.test");
+		transports[i] = str_of(transport);
+		hops[i] = str_of(text[i]);
+		notify[i] = NOTIFY_NEVER;
+	}
+	tell(c, &stock_commit_schema, &m);
+}
+
+static void claim(struct conv *c)
+{
+	char text[64];
+
+	for (size_t i = 0; i < stock.n && i < 1500; i++) {
+		snprintf(text, sizeof(text), "place%zu", i);
+		commit(c, stock.ids[i], i % 3 ? text : "bounce", 1);
+	}
+	for (size_t i = 1500; i < stock.n && i < 1504; i++)
+		commit(c, stock.ids[i], "smtp", PLACES);
+	/* those of others, or of nobody */
+	for (size_t i = 0; i < 1500 && stock.n > 0; i++) {
+		struct stock_return m = { str_of(text) };
+
+		snprintf(text, sizeof(text), "%s", stock.ids[0]);
+		text[i % strlen(text)] = (char)('0' + i % 8);
+		commit(c, text, "local", i % 2);
+		tell(c, &stock_return_schema, &m);
+	}
+	/* held as ever */
+	for (size_t i = 0; i < 4000 && stock.n > 0; i++) {
+		struct stock_return m = {
+			str_of(stock.ids[i % (stock.nkept + 1)]) };
+
+		tell(c, &stock_return_schema, &m);
+	}
+}
+
+static void attack_stock(struct edge *e)
+{
+	struct conv *c = edge_open_fresh(e, SOON);
+
+	if (c == NULL)
+		return;
+	hoard(c);
+	claim(c);
+	log_info("hostile: stock: %zu files, %zu told", stock.n, stock.told);
+	conv_close(&c);
+	while (stock.nkept > 0)
+		close(stock.kept[--stock.nkept]);
+}
+
 static void shut(int fd)
 {
 	shutdown(fd, SHUT_RDWR);
@@ -268,7 +407,8 @@ static void attack(void *arg)
 	for (size_t i = 0; i < n; i++) {
 		struct edge *e = service_edge(targets[i].server);
 
-		if (e == NULL)
+		if (e == NULL || (targets[i].client != NULL &&
+			strcmp(targets[i].client, program) != 0))
 			continue;
 		memset(&count, 0, sizeof(count));
 		for (int k = 0; k < CONVERSATIONS; k++)
@@ -279,9 +419,13 @@ static void attack(void *arg)
 		    targets[i].server, count.conversations, count.packets,
 		    count.answers, count.at_once, count.refused);
 	}
-	each_edge_end(junk);
-	each_edge_end(entangled);
-	each_edge_end(shut);
+	if (strcmp(program, "cleanup") == 0) {
+		attack_stock(service_edge("qmgr"));
+	} else {
+		each_edge_end(junk);
+		each_edge_end(entangled);
+		each_edge_end(shut);
+	}
 	log_info("hostile: done");
 }
 
@@ -289,6 +433,12 @@ static void session(int fd, const struct service_client *from)
 {
 	(void)from;
 	close(fd);
+}
+
+static void converse(struct conv *c, const char *client)
+{
+	(void)client;
+	conv_close(&c);
 }
 
 static int ready(struct loop *loop)
@@ -315,8 +465,25 @@ static bool is_wanted(const char *folder, const struct control_start *start)
 	return n == 0;
 }
 
+static bool is_first(const char *folder)
+{
+	char path[4200];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/hostile.one", folder);
+	if (access(path, F_OK) < 0)
+		return true;
+	snprintf(path, sizeof(path), "%s/hostile.taken", folder);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 && errno != EEXIST)
+		log_fatal("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* The first message tells who is wanted; it stays for who will be that. */
-static void choose(const char *folder, char *program, size_t size)
+static void choose(const char *folder)
 {
 	static char wire[MSG_MAX];
 	ssize_t n = recv(SPAWN_CONTROL_FD, wire, sizeof(wire), MSG_PEEK);
@@ -327,9 +494,9 @@ static void choose(const char *folder, char *program, size_t size)
 
 	if (n <= 0 || arena == NULL || msg_decode(&control_start_schema,
 	    str_n(wire, (size_t)n), NULL, 0, arena, &start, &why) < 0 ||
-	    str_to_c(start.program, program, size) < 0)
+	    str_to_c(start.program, program, sizeof(program)) < 0)
 		log_fatal("no start");
-	if (!is_wanted(folder, &start)) {
+	if (!is_wanted(folder, &start) || !is_first(folder)) {
 		snprintf(path, sizeof(path), "%s/%s.real", folder, program);
 		execl(path, program, (char *)NULL);
 		log_fatal("%s: %s", path, strerror(errno));
@@ -339,13 +506,14 @@ static void choose(const char *folder, char *program, size_t size)
 
 int main(int argc, char **argv)
 {
-	char program[64], folder[4096];
-	struct service service = { .session = session, .ready = ready };
+	char folder[4096];
+	struct service service = { .session = session, .ready = ready,
+		.converse = converse };
 	ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
 
 	folder[n > 0 ? n : 0] = '\0';
 	*(strrchr(folder, '/') ? strrchr(folder, '/') : folder) = '\0';
-	choose(folder, program, sizeof(program));
+	choose(folder);
 	service.name = program;
 	return service_main(argc, argv, &service);
 }
