@@ -24,8 +24,12 @@ void deliver_failure(struct delivery_job *, struct deliver_reply *, int err,
 typedef void deliver_fn(struct delivery_job *, struct deliver_reply *);
 void deliver_converse(struct conv *, deliver_fn *);
 
-/* Into the Maildir `mailbox` (made when missing; "" is dir itself) below
- * request.dir, through lib/store. */
+/*
+ * Into the Maildir `mailbox` (made when missing; "" is dir itself) below
+ * request.dir, through lib/store; or that which DELIVER_FILE names, with the
+ * rights of this process. A system user's own mailbox has to belong to him or
+ * to root.
+ */
 void deliver_maildir(struct delivery_job *, struct deliver_reply *);
 /* Once, before the first. 0, or -1: no memory. */
 int deliver_maildir_start(void);
@@ -33,7 +37,8 @@ int deliver_maildir_start(void);
 /*
  * Appends to the mbox at `path` (relative to dir and then without following
  * any link, or absolute with dir AT_FDCWD), made when missing. Locked as
- * others lock it: by fcntl(2) and path.lock. What fails leaves the file as it
+ * others lock it: by fcntl(2) and path.lock. A mailbox has to belong to the
+ * recipient; a DELIVER_FILE need not. What fails leaves the file as it
  * was; 0 octets more or a whole, synced message.
  */
 void deliver_mbox(struct delivery_job *, int dir, const char *path,

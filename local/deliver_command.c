@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "local/deliver.h"
+#include "local/keeper.h"
 #include "service/service.h"
 
 #define PIECE 32768
@@ -73,17 +74,25 @@ static const char **environment(struct delivery_job *j)
 }
 
 struct child {
-	pid_t pid;
+	struct keeper keeper;
 	int in, out;	/* our ends: what it reads, what it says */
 	char said[OUTPUT_MAX + 1];
 	size_t nsaid;
 	bool timed_out;
 };
 
-/* In the child, after a fork in a process with threads: system calls only. */
-static void become(const char *const *argv, const char *const *shell,
-    const char *const *env, const char *home, int in, int out)
+/* What it executes, and its ends of the pipes. */
+struct image {
+	const char *const *argv, *const *shell, *const *env;
+	const char *home;
+	int in, out;
+};
+
+/* In the child (keeper_fn). */
+static void become(void *arg)
 {
+	const struct image *m = arg;
+	char *const *env = (char *const *)(uintptr_t)m->env;
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
 
@@ -92,46 +101,44 @@ static void become(const char *const *argv, const char *const *shell,
 		sigaction(s, &dfl, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+	if (dup2(m->in, 0) < 0 || dup2(m->out, 1) < 0 || dup2(m->out, 2) < 0)
 		_exit(EX_TEMPFAIL);
 	closefrom(3);
-	if (chdir(home) < 0 && chdir("/") < 0)
+	if (chdir(m->home) < 0 && chdir("/") < 0)
 		_exit(EX_TEMPFAIL);
-	execvpe(argv[0], (char *const *)(uintptr_t)argv,
-	    (char *const *)(uintptr_t)env);
+	execvpe(m->argv[0], (char *const *)(uintptr_t)m->argv, env);
 	/* a plain word may be one of the shell's own */
-	if (errno == ENOENT && strchr(argv[0], '/') == NULL)
-		execve(shell[0], (char *const *)(uintptr_t)shell,
-		    (char *const *)(uintptr_t)env);
+	if (errno == ENOENT && strchr(m->argv[0], '/') == NULL)
+		execve(m->shell[0], (char *const *)(uintptr_t)m->shell, env);
 	_exit(NOT_STARTED);
 }
 
-static int start(struct child *c, const char *const *argv,
-    const char *const *shell, const char *const *env, const char *home)
+static int start(struct child *c, struct image *m)
 {
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 };
+	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err;
 
 	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 ||
 	    fcntl(in[1], F_SETFL, O_NONBLOCK) < 0 ||
 	    fcntl(out[0], F_SETFL, O_NONBLOCK) < 0)
 		goto fail;
-	c->pid = fork();
-	if (c->pid < 0)
+	m->in = in[0];
+	m->out = out[1];
+	if (keeper_start(&c->keeper, become, m) < 0)
 		goto fail;
-	if (c->pid == 0)
-		become(argv, shell, env, home, in[0], out[1]);
 	close(in[0]);
 	close(out[1]);
 	c->in = in[1];
 	c->out = out[0];
 	return 0;
 fail:
+	err = errno;
 	for (int i = 0; i < 2; i++) {
 		if (in[i] >= 0)
 			close(in[i]);
 		if (out[i] >= 0)
 			close(out[i]);
 	}
+	errno = err;
 	return -1;
 }
 
@@ -212,25 +219,32 @@ static int feed_message(struct delivery_job *j, struct child *c,
 	return n < 0 ? -1 : 0;
 }
 
-/* Hears it out and waits for its end. The wait status. */
-static int reap(struct child *c, int64_t deadline)
+static void close_input(struct child *c)
 {
-	int status = 0;
-
 	if (c->in >= 0)
 		close(c->in);
 	c->in = -1;
-	while (c->out >= 0 && !c->timed_out)
+}
+
+/*
+ * Hears it out, waits for its end and ends what it left behind. The wait
+ * status. `cut`: it must not take a part of the message for the whole, so
+ * that it does not live to see the end of its input.
+ */
+static int reap(struct child *c, bool cut, int64_t deadline)
+{
+	int status;
+
+	cut |= c->timed_out;
+	if (!cut)
+		close_input(c);
+	while (!cut && c->out >= 0 && !c->timed_out)
 		c->timed_out = !wait_for(c, deadline);
-	while (!c->timed_out && waitpid(c->pid, &status, WNOHANG) == 0) {
-		/* it closed its output and goes on */
-		c->timed_out = clock_now() > deadline;
-		poll(NULL, 0, 20);
-	}
-	if (c->timed_out) {
-		kill(-c->pid, SIGKILL); /* its children too */
-		waitpid(c->pid, &status, 0);
-	}
+	/* it may have closed its output and gone on */
+	if (!cut && !c->timed_out)
+		c->timed_out = !keeper_wait(&c->keeper, deadline);
+	status = keeper_end(&c->keeper);
+	close_input(c);
 	if (c->out >= 0)
 		close(c->out);
 	return status;
@@ -313,34 +327,31 @@ void deliver_command(struct delivery_job *j, struct deliver_reply *r)
 	char *command = arena_cstr(j->arena, j->request->command);
 	char *words = arena_cstr(j->arena, j->request->command);
 	char *home = arena_cstr(j->arena, j->request->dir);
-	const char *const *argv = shell;
-	const char **env = environment(j);
+	struct image m = { .argv = shell, .shell = shell,
+		.env = environment(j), .home = home };
 	struct child c = { .in = -1, .out = -1 };
 	int64_t deadline = clock_now() +
 	    service_params()->command_time_limit * CLOCK_SECOND;
 	int status, err = 0;
 
-	if (command == NULL || words == NULL || home == NULL || env == NULL ||
+	if (command == NULL || words == NULL || home == NULL || m.env == NULL ||
 	    str_has_nul(j->request->command)) {
 		deliver_failure(j, r, EINVAL, "command");
 		return;
 	}
 	shell[2] = command;
 	if (is_plain(j->request->command) &&
-	    (argv = split(j, words)) == NULL) {
+	    (m.argv = split(j, words)) == NULL) {
 		deliver_failure(j, r, EINVAL, "command");
 		return;
 	}
-	if (start(&c, argv, shell, env, home) < 0) {
+	if (start(&c, &m) < 0) {
 		deliver_failure(j, r, errno, "command");
 		return;
 	}
-	if (feed_message(j, &c, deadline) < 0) {
-		/* it must not take a part for the whole */
+	if (feed_message(j, &c, deadline) < 0)
 		err = errno;
-		kill(-c.pid, SIGKILL);
-	}
-	status = reap(&c, deadline);
+	status = reap(&c, err != 0, deadline);
 	if (err != 0) {
 		deliver_failure(j, r, err, "queue file");
 		r->file_damaged = err == EBADMSG;

@@ -9,7 +9,7 @@
  *              it starts would be behind it too
  * Owns:        nothing
  * Start at:    deliver()
- * RFCs:        4155 (mbox); sysexits(3)
+ * RFCs:        4155 (mbox); Maildir; sysexits(3)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +45,9 @@ static void deliver(struct delivery_job *j, struct deliver_reply *r)
 
 	if (j->request->what == DELIVER_COMMAND)
 		deliver_command(j, r);
+	else if (j->request->what == DELIVER_FILE && ok &&
+	    str_ends(box, STR("/")))
+		deliver_maildir(j, r);
 	else if (j->request->what == DELIVER_FILE && ok)
 		deliver_mbox(j, AT_FDCWD, path, r);
 	else if (j->request->what == DELIVER_INCLUDE && ok)
@@ -63,7 +66,7 @@ static int start(void)
 {
 	tzset();
 	umask(077);
-	return 0;
+	return deliver_maildir_start();
 }
 
 int main(int argc, char **argv)

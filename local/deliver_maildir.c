@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/sys.h"
 #include "local/deliver.h"
@@ -13,23 +14,32 @@
 
 static struct inboxes *inboxes;
 
-/* Directories that this process may deliver into, and a path below. */
+/* Directories that this process may deliver into, and a path below;
+ * AT_FDCWD and an absolute one where it has no walls. */
 struct place {
 	int root;
 	char *path;
+	bool is_own;		/* a system user's mailbox */
 };
 
 /* 0, or -1 with errno. */
 static int find_place(struct delivery_job *j, struct place *p)
 {
-	p->root = j->root;
-	p->path = arena_cstr(j->arena, j->request->dir);
-	if (p->path == NULL || str_has_nul(j->request->dir)) {
+	bool named = j->request->what == DELIVER_FILE;
+	struct str text = named ? j->request->mailbox : j->request->dir;
+
+	p->root = named ? AT_FDCWD : j->root;
+	p->path = arena_cstr(j->arena, text);
+	p->is_own = false;
+	if (p->path == NULL || str_has_nul(text)) {
 		errno = EINVAL;
 		return -1;
 	}
-	if (p->path[0] != '/')
+	while (named && text.n > 1 && p->path[text.n - 1] == '/')
+		p->path[--text.n] = '\0';
+	if (named || p->path[0] != '/')
 		return 0;
+	p->is_own = true;
 	/* a home directory: we are confined to it */
 	p->path = arena_cstr(j->arena, j->request->mailbox);
 	if (p->path == NULL) {
@@ -48,39 +58,90 @@ static int find_place(struct delivery_job *j, struct place *p)
 	return 0;
 }
 
+static int open_directory(const struct place *p)
+{
+	const int flags = O_RDONLY | O_DIRECTORY;
+
+	return p->root == AT_FDCWD
+	    ? sys_openat(p->root, p->path, flags | O_NOFOLLOW, 0)
+	    : sys_open_beneath(p->root, p->path, flags, 0);
+}
+
+/* The directory that holds the name of `path`. */
+static int sync_parent(const struct place *p, char *path)
+{
+	char *slash = strrchr(path, '/');
+	int rc;
+
+	if (slash == NULL || slash == path)
+		return sys_fsync_dir(p->root, slash == NULL ? "." : "/");
+	*slash = '\0';
+	rc = sys_fsync_dir(p->root, path);
+	*slash = '/';
+	return rc;
+}
+
+/* A new directory's name must be durable too. */
+static int make_directory(const struct place *p, char *path)
+{
+	if (sys_mkdirat(p->root, path, 0700) == 0)
+		return sync_parent(p, path);
+	if (errno != EEXIST)
+		return -1;
+	/* another process may have made it this moment; but above what is
+	 * named there are directories that we cannot even read */
+	return p->root == AT_FDCWD ? 0 : sync_parent(p, path);
+}
+
 /*
  * Opens it below the root, without following a link and without leaving
  * that; makes what is missing.
  */
 static int open_place(const struct place *p)
 {
-	const int flags = O_RDONLY | O_DIRECTORY;
-	int fd = sys_open_beneath(p->root, p->path, flags, 0);
-	char *slash;
+	int fd = open_directory(p), rc = 0;
+	char *slash = p->path;
 
 	if (fd >= 0 || errno != ENOENT)
 		return fd;
-	for (slash = strchr(p->path, '/'); ; slash = strchr(slash + 1, '/')) {
+	while (rc == 0 && slash != NULL) {
+		slash = strchr(slash + 1, '/');
 		if (slash != NULL)
 			*slash = '\0';
-		if (sys_mkdirat(p->root, p->path, 0700) < 0 &&
-		    errno != EEXIST)
-			return -1;
-		/* the name of a new directory must be durable too */
-		if (sys_fsync_dir(p->root, ".") < 0)
-			return -1;
-		if (slash == NULL)
-			break;
-		*slash = '/';
+		rc = make_directory(p, p->path);
+		if (slash != NULL)
+			*slash = '/';
 	}
-	return sys_open_beneath(p->root, p->path, flags, 0);
+	return rc < 0 ? -1 : open_directory(p);
 }
+
+/*
+ * Nobody else's: who made it first, in a directory that everybody may write,
+ * could take away what comes. Of virtual users the whole mail root is one
+ * owner's, whatever uids he has given it, and a Maildir that is named is the
+ * choice of whose word that is.
+ */
+static bool is_foreign(const struct place *p, const struct inbox *in, int dir)
+{
+	struct stat st, cur;
+
+	return p->is_own && (!inbox_belongs_to(in, geteuid()) ||
+	    fstat(dir, &st) < 0 || fstatat(dir, "cur", &cur,
+		AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (st.st_uid != geteuid() && st.st_uid != 0) ||
+	    (cur.st_uid != geteuid() && cur.st_uid != 0));
+}
+
+static const char foreign[] = "it or a directory in it belongs to another "
+    "user than its recipient";
 
 /* The words say more than errno, whose number says who can mend it. */
 static void failed(struct delivery_job *j, struct deliver_reply *r,
     const char *why)
 {
 	deliver_failure(j, r, errno, "maildir delivery failed");
+	if (why == foreign) /* as an mbox of somebody else */
+		r->dsn = STR("4.2.0");
 	r->text = arena_printf(j->arena, "maildir delivery failed: %s", why);
 }
 
@@ -133,6 +194,11 @@ static struct inbox *open_delivery(const struct place *p, struct delivery **d,
 		return NULL;
 	}
 	in = inboxes_open(inboxes, p->root, p->path, dir, why);
+	if (in != NULL && is_foreign(p, in, dir)) {
+		inbox_release(&in, false);
+		errno = EPERM;
+		*why = foreign;
+	}
 	sys_close(dir);
 	if (in != NULL && inbox_delivery_open(in, d, why) < 0)
 		inbox_release(&in, false);

@@ -28,6 +28,9 @@ struct mbox {
 	char lock[4200];	/* "" : none could be made */
 	off_t before;		/* size, to go back to */
 	bool made;
+	bool is_mailbox;	/* his own; else a file that was named */
+	bool is_foreign;	/* somebody else's */
+	uid_t owner;
 };
 
 static void nap(void)
@@ -94,7 +97,12 @@ static int lock_file(int fd, int64_t deadline)
 	return 0;
 }
 
-/* A regular file of the user, with one name; no link is followed. */
+/*
+ * A regular file with one name; no link is followed. A mailbox belongs to the
+ * recipient: in a directory that everybody may write, somebody else can have
+ * made it, to read what comes (as Postfix's strict_mailbox_ownership). What
+ * an alias or a .forward names is the choice of whose word that is.
+ */
 static int open_mbox(struct mbox *m)
 {
 	const int flags = O_RDWR | O_APPEND | O_NONBLOCK;
@@ -115,6 +123,12 @@ static int open_mbox(struct mbox *m)
 		return -1;
 	if (fstat(m->fd, &st) < 0)
 		return -1;
+	m->owner = st.st_uid;
+	m->is_foreign = m->is_mailbox && st.st_uid != geteuid();
+	if (m->is_foreign) {
+		errno = EPERM;
+		return -1;
+	}
 	/* /dev/null and the like are files to throw mail away in */
 	if (S_ISCHR(st.st_mode))
 		return 0;
@@ -286,7 +300,8 @@ static int sync_name(const struct mbox *m)
 void deliver_mbox(struct delivery_job *j, int dir, const char *path,
     struct deliver_reply *r)
 {
-	struct mbox m = { .dir = dir, .fd = -1, .path = path };
+	struct mbox m = { .dir = dir, .fd = -1, .path = path,
+		.is_mailbox = j->request->what == DELIVER_MAILBOX };
 	int64_t deadline = clock_now() + LOCK_PATIENCE;
 	bool damaged = false;
 	int err = 0;
@@ -304,6 +319,11 @@ void deliver_mbox(struct delivery_job *j, int dir, const char *path,
 		    j->request->what == DELIVER_FILE
 		    ? arena_printf(j->arena, "delivered to file: %s", path)
 		    : STR("delivered to mailbox"));
+	else if (m.is_foreign)
+		deliver_outcome(r, AGENT_DEFERRED, "4.2.0",
+		    arena_printf(j->arena, "cannot deliver to %s: it belongs "
+			"to uid %u, not to its recipient, uid %u", path,
+			(unsigned)m.owner, (unsigned)geteuid()));
 	else if (err == EFBIG)
 		deliver_outcome(r, AGENT_FAILED, "5.2.2",
 		    STR("mailbox is full (mailbox_size_limit)"));

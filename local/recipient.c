@@ -8,11 +8,13 @@
  *
  * Addresses go on as one new message, last: what may fail goes before, and a
  * temporary failure ends it, so that a retry repeats as little as can be.
+ * What is named twice gets one copy.
  */
 #include <errno.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "config/expand.h"
 #include "local/forward.h"
 #include "local/recipient.h"
@@ -45,6 +47,8 @@ struct walk {
 	size_t nforward, room;
 	struct str owner;		/* owner-alias, or empty */
 	size_t expanded;		/* targets so far */
+	struct map *seen;		/* destinations, whatever became of
+					   the first copy */
 };
 
 /* Whose word a list of targets is. */
@@ -85,6 +89,27 @@ static int settle(struct walk *w)
 		w->failure = w->out;
 	}
 	return 0;
+}
+
+/*
+ * Is it the first copy for this destination (of this kind, with these rights)?
+ * Then it is remembered. 1, 0, or -1: deferred.
+ */
+static int is_first(struct walk *w, const char *kind, struct str user,
+    struct str text)
+{
+	static char mark;
+	struct str key = arena_printf(w->arena, "%s " STR_FMT "\n" STR_FMT,
+	    kind, STR_ARG(user), STR_ARG(text));
+
+	if (w->seen == NULL)
+		w->seen = map_new(false);
+	if (w->seen != NULL && key.n > 0 && map_find(w->seen, key) != NULL)
+		return 0;
+	if (w->seen != NULL && key.n > 0 &&
+	    map_set(w->seen, key, &mark, NULL) == 0)
+		return 1;
+	return defer(w, "4.3.0", STR("no memory"));
 }
 
 /* --- a process of a user --- */
@@ -369,7 +394,11 @@ static int to_command_or_file(struct walk *w, const struct target *t,
 	const struct params *p = service_params();
 	bool is_command = t->kind == TARGET_COMMAND;
 	struct deliver_reply rep;
+	int rc = is_first(w, is_command ? "command" : "file", by->user,
+	    t->text);
 
+	if (rc <= 0)
+		return rc;
 	if (!is_permitted(is_command ? p->allow_mail_to_commands
 		: p->allow_mail_to_files, by->origin)) {
 		fail(w, "5.7.1", arena_printf(w->arena, "mail to %s is "
@@ -390,14 +419,25 @@ static int to_include(struct walk *w, const struct target *t,
 
 	included.origin = "include";
 	included.depth++;
-	if (run_as(w, by, DELIVER_INCLUDE, t->text, &rep) < 0 ||
-	    w->out.status != AGENT_SENT)
+	if (run_as(w, by, DELIVER_INCLUDE, t->text, &rep) < 0)
 		return -1;
+	if (w->out.status != AGENT_SENT)
+		/* its text begins with the path */
+		return defer(w, w->out.dsn, arena_printf(w->arena, "%s "
+		    STR_FMT " includes " STR_FMT "; let user " STR_FMT " read "
+		    "that file, or correct the %s", by->is_alias ? "alias"
+			: ".forward of", STR_ARG(by->name),
+		    STR_ARG(w->out.text), STR_ARG(by->user),
+		    by->is_alias ? "alias" : ".forward"));
 	return walk_targets(w, rep.content, &included);
 }
 
 static int add_forward(struct walk *w, struct str address)
 {
+	int rc = is_first(w, "address", STR_NONE, address);
+
+	if (rc <= 0)
+		return rc;
 	if (w->nforward == w->room) {
 		size_t room = w->room ? 2 * w->room : 16;
 		struct str *more = arena_array(w->arena, room, sizeof(*more));
@@ -494,7 +534,10 @@ static int to_mailbox(struct walk *w, struct str name, const struct user *u)
 	struct deliver_reply rep;
 	struct user again;
 	bool found;
+	int rc = is_first(w, "mailbox", name, STR_NONE);
 
+	if (rc <= 0)
+		return rc;
 	if (!u->is_virtual && p->mailbox_command[0] != '\0') {
 		if (run_as(w, &self, DELIVER_COMMAND,
 			str_of(p->mailbox_command), &rep) < 0)
@@ -706,5 +749,6 @@ void recipient_deliver(struct agent_task *t, size_t position,
 	w.out.relay = w.out.remote = t->job.transport;
 	if (arena_failed(a))
 		defer(&w, "4.3.0", STR("no memory for this recipient"));
+	map_free(&w.seen, NULL);
 	agent_report(t, position, &w.out);
 }

@@ -57,27 +57,30 @@ static bool unquote(struct str s, struct arena *a, struct str *out)
 	return true;
 }
 
-static bool classify(struct str s, struct target *t)
+/* 1: it is one of these; 0: none; -1: only the sign of one. */
+static int classify(struct str s, struct target *t, const char **why)
 {
 	const struct str include = STR(":include:");
 
 	t->is_final = false;
-	if (s.n > 1 && s.p[0] == '|') {
+	if (s.n > 0 && s.p[0] == '|') {
 		t->kind = TARGET_COMMAND;
 		t->text = str_trim(str_from(s, 1));
-		return t->text.n > 0;
+		*why = "there is no command after |";
+		return t->text.n > 0 ? 1 : -1;
 	}
 	if (s.n > 1 && s.p[0] == '/') {
 		t->kind = TARGET_FILE;
 		t->text = s;
-		return true;
+		return 1;
 	}
 	if (str_starts_nocase(s, include)) {
 		t->kind = TARGET_INCLUDE;
 		t->text = str_trim(str_from(s, include.n));
-		return t->text.n > 0 && t->text.p[0] == '/';
+		*why = "there is no absolute path after :include:";
+		return t->text.n > 0 && t->text.p[0] == '/' ? 1 : -1;
 	}
-	return false;
+	return 0;
 }
 
 static int add(struct targets *l, size_t limit, struct arena *a,
@@ -149,12 +152,13 @@ int targets_parse(struct str value, size_t limit, struct arena *a,
 		}
 		if (!unquote(entry, a, &bare))
 			bare = entry;
-		if (classify(bare, &t))
+		rc = classify(bare, &t, why_r);
+		if (rc > 0)
 			rc = add(l, limit, a, &t, why_r);
-		else if (bare.p[0] == '\\')
+		else if (rc == 0 && bare.n > 0 && bare.p[0] == '\\')
 			rc = add_addresses(str_from(bare, 1), true, limit, a,
 			    l, why_r);
-		else
+		else if (rc == 0)
 			rc = add_addresses(entry, false, limit, a, l, why_r);
 		if (rc < 0)
 			return -1;

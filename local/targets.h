@@ -12,7 +12,8 @@ enum target_kind { TARGET_ADDRESS, TARGET_FILE, TARGET_COMMAND,
 struct target {
 	enum target_kind kind;
 	/* address: local part without quoting, "@domain" when it had one;
-	 * command: without "|"; include: the path */
+	 * command: without "|"; file: with "/" at its end it is a Maildir;
+	 * include: the path */
 	struct str text;
 	bool is_final;		/* \user: no alias, no .forward any more */
 };
@@ -26,7 +27,7 @@ struct targets {
  * Entries are separated by commas and line ends; quotes protect them, lines
  * that begin with # are comments. At most `limit` entries. Everything lives
  * in the arena. 0, or -1 with why_r: the limit, an entry that is none of
- * these, no memory.
+ * these or only the sign of one, no memory.
  */
 int targets_parse(struct str value, size_t limit, struct arena *,
     struct targets *, const char **why_r);

@@ -13,7 +13,8 @@ enum deliver_what {
 	DELIVER_FORWARD,     /* nothing: give the user's .forward */
 	/* these only to `deliver_command` */
 	DELIVER_COMMAND,     /* run `command`, the message on its input */
-	DELIVER_FILE,        /* append to the file `mailbox`, absolute */
+	DELIVER_FILE,        /* append to the file `mailbox`, absolute; with
+				a / at its end: into that Maildir */
 	DELIVER_INCLUDE,     /* nothing: give the file `mailbox`, absolute */
 };
 

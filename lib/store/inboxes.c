@@ -196,6 +196,18 @@ struct inbox *inboxes_open(struct inboxes *all, int root, const char *path,
 	return in;
 }
 
+bool inbox_belongs_to(const struct inbox *in, uid_t uid)
+{
+	const int fds[] = { in->md.tmp, in->md.fresh };
+	struct stat st;
+
+	for (size_t i = 0; i < 2; i++)
+		if (fstat(fds[i], &st) < 0 ||
+		    (st.st_uid != uid && st.st_uid != 0))
+			return false;
+	return true;
+}
+
 void inbox_release(struct inbox **inbox, bool keep)
 {
 	struct inbox *in = *inbox;

@@ -9,6 +9,7 @@
  */
 #ifndef STORE_INBOXES_H
 #define STORE_INBOXES_H
+#include <sys/types.h>
 #include "base/str.h"
 
 struct delivery;
@@ -30,6 +31,8 @@ struct inbox *inboxes_find(struct inboxes *, int root, const char *path);
  */
 struct inbox *inboxes_open(struct inboxes *, int root, const char *path,
     int dir, const char **why_r);
+/* Does uid, or root, own its tmp/ and new/? */
+bool inbox_belongs_to(const struct inbox *, uid_t uid);
 /* After each of the two above; kept when `keep`, else opened anew by the
  * next. NULL is allowed. */
 void inbox_release(struct inbox **, bool keep);

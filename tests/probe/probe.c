@@ -255,6 +255,11 @@ static int become_dumpable(void)
 	return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
+static int adopt_orphans(void)
+{
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
 static int watch_files(void)
 {
 	return (int)syscall(SYS_inotify_init1, 0);
@@ -358,6 +363,7 @@ static const struct attempt attempts[] = {
 	{ "map code", map_code, NEVER, 0, NULL },
 	{ "make memory executable", make_code, NEVER, 0, NULL },
 	{ "become dumpable", become_dumpable, NEVER, 0, NULL },
+	{ "adopt orphans", adopt_orphans, IF_CALL, SANDBOX_SPAWN, NULL },
 	{ "watch files", watch_files, IF_CALL, SANDBOX_NOTIFY, NULL },
 	{ "raise a limit", raise_limits, NEVER, 0, NULL },
 	{ "take another's descriptor", take_descriptor, NEVER, 0, NULL },
@@ -545,7 +551,7 @@ static bool is_moot(const struct sandbox *row, const struct attempt *a)
 #ifdef POSTERN_SAN
 	/* holes that sandbox.c makes for the sanitizer, and says so */
 	if (a->try == map_code || a->try == make_code ||
-	    a->try == become_dumpable)
+	    a->try == become_dumpable || a->try == adopt_orphans)
 		return true;
 #endif
 	/* what it is allowed by its calls, its uid still forbids */

@@ -328,6 +328,68 @@ def test_mail_spool_directory_may_hold_maildirs(local):
     assert os.stat(path).st_uid == LUCY
 
 
+@pytest.mark.parametrize("part", ["", "new", "tmp", "cur"])
+def test_a_maildir_of_somebody_else_gets_nothing(local, part):
+    """Who made it could take away what comes."""
+    box = local()
+    os.mkdir(box.spool)
+    os.chmod(box.spool, 0o1777)
+    p = box.inst.command("postconf", "-e",
+                         f"mail_spool_directory={box.spool}/")
+    assert p.returncode == 0, p.stderr
+    for name in ("", "new", "tmp", "cur"):
+        path = os.path.join(box.spool, "lucy", name)
+        os.mkdir(path)
+        os.chmod(path, 0o777)
+        uid = MARK if name == part else LUCY
+        os.chown(path, uid, uid)
+    box.start()
+    line = box.wait_status(box.send("lucy"), "deferred")
+    assert "dsn=4.2.0" in line and "belongs to another user" in line
+    assert not glob.glob(os.path.join(box.spool, "lucy/*/*"))
+
+
+def test_a_maildir_that_forward_names_is_made_and_filled(local):
+    box = local("home_mailbox=mbox")
+    named = box.home("lucy", "Mail", "lists")
+    box.write(box.home("lucy", ".forward"), LUCY,
+              f"\\lucy\n{named}/\n{named}/\n")
+    box.start()
+    for count in (1, 2):
+        box.wait_status(box.send("lucy"), "sent")
+        paths = glob.glob(os.path.join(named, "new/*"))
+        assert len(paths) == count
+    for path in (box.home("lucy", "Mail"), named, paths[0]):
+        st = os.stat(path)
+        assert st.st_uid == LUCY and stat.S_IMODE(st.st_mode) & 0o77 == 0
+    with open(paths[0], "rb") as f:
+        assert f"\nDelivered-To: lucy@{DOMAIN}\n".encode() in f.read()
+    assert len(mailbox.mbox(box.home("lucy", "mbox"))) == 2
+
+
+def processes_with(word):
+    found = []
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                if word in f.read():
+                    found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+    return found
+
+
+def test_a_command_does_not_outlive_its_deliver_command(local):
+    box = local("command_time_limit=600s")
+    box.start("slow: \"|setsid sleep 3141592 & touch "
+              f"{box.out}/began; sleep 3141592\"\n")
+    box.send("slow")
+    wait_until(lambda: os.path.exists(f"{box.out}/began") and
+               len(processes_with(b"sleep\0003141592")) == 2)
+    box.inst.stop()
+    wait_until(lambda: not processes_with(b"sleep\0003141592"))
+
+
 def test_luser_relay_gets_what_nobody_gets(local):
     box = local("local_recipient_maps=")
     p = box.inst.command("postconf", "-e",

@@ -49,7 +49,14 @@ static void entries_are_what_aliases_5_says(void **state)
 		{ "# comment\nanna\n# more, and\nbob", "a<anna> a<bob>" },
 		{ "anna (a, b), bob", "a<anna> a<bob>" },
 		{ "@@", "error: an entry is no address" },
-		{ ":include:rel", "error: an entry is no address" },
+		{ ":include:rel",
+		    "error: there is no absolute path after :include:" },
+		{ ":include:",
+		    "error: there is no absolute path after :include:" },
+		{ "anna, |", "error: there is no command after |" },
+		{ "\"| \"", "error: there is no command after |" },
+		{ "\"\", anna", "error: an entry is no address" },
+		{ "/home/anna/Mail/", "/</home/anna/Mail/>" },
 		{ "1,2,3,4,5,6,7,8,9,10,11", "error: it has too many entries" },
 	};
 	char out[1000];
