@@ -19,8 +19,9 @@
  *               not or has not written, to places without end
  *
  * A cleanup leaves the edges alone, whose ends it shares with its siblings,
- * and ends each conversation of its clients. It logs "hostile: SERVER: N conversations, N packets, N answers, N at
- * once, N refused" and at last "hostile: done".
+ * and ends each conversation of its clients. It logs "hostile: SERVER: N
+ * conversations, N packets, N answers, N at once, N refused" and at last
+ * "hostile: done".
  */
 #include <errno.h>
 #include <fcntl.h>
