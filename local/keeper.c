@@ -107,12 +107,13 @@ static void keep(pid_t command)
 	end_all(command);
 }
 
-static void be_keeper(int link, keeper_fn *fn, void *arg)
+static void be_keeper(const int pair[2], keeper_fn *fn, void *arg)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t set;
 	pid_t command;
 
+	close(pair[0]);
 	setsid();
 	sigaction(SIGCHLD, &dfl, NULL);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
@@ -121,6 +122,7 @@ static void be_keeper(int link, keeper_fn *fn, void *arg)
 	if (command < 0)
 		_exit(EX_TEMPFAIL);
 	if (command == 0) {
+		close(pair[1]); /* our death is to be seen */
 		fn(arg);
 		_exit(EX_TEMPFAIL);
 	}
@@ -128,7 +130,7 @@ static void be_keeper(int link, keeper_fn *fn, void *arg)
 	sigaddset(&set, SIGCHLD);
 	/* its pipes must end with it, and so must the conversations of the
 	 * process that we are a copy of */
-	if (dup2(link, LINK) != LINK)
+	if (dup2(pair[1], LINK) != LINK)
 		end_all(command);
 	closefrom(LINK + 1);
 	if (signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC) != CHILDREN)
@@ -150,7 +152,7 @@ int keeper_start(struct keeper *k, keeper_fn *fn, void *arg)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	k->pid = fork();
 	if (k->pid == 0)
-		be_keeper(pair[1], fn, arg);
+		be_keeper(pair, fn, arg);
 	err = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	close(pair[1]);
@@ -213,6 +215,6 @@ int keeper_end(struct keeper *k)
 	if (!in_time || (WIFEXITED(status) && WEXITSTATUS(status) == 1))
 		log_warn("uid=%u: a command's processes cannot be ended",
 		    (unsigned)geteuid());
-	/* without a word of the command's: how its keeper ended */
-	return had_status ? command : status;
+	/* without a word of it nobody knows: it is to be done again */
+	return had_status ? command : W_EXITCODE(EX_TEMPFAIL, 0);
 }

@@ -32,8 +32,9 @@ int keeper_start(struct keeper *, keeper_fn *, void *arg);
 bool keeper_wait(struct keeper *, int64_t deadline);
 /*
  * Kills what is left of the command and its descendants, waits for their end,
- * seconds at most, and forgets the keeper. How the command ended, as
- * waitpid(); a descendant that cannot be ended is in the log.
+ * seconds at most, and forgets the keeper. How the command ended before this,
+ * as waitpid() has it; EX_TEMPFAIL when that is not known. A descendant that
+ * cannot be ended is in the log.
  */
 int keeper_end(struct keeper *);
 #endif

@@ -10,5 +10,5 @@ deliver_LIBS := store queue mail service msgs config ipc net base
 deliver_command_SRCS := local/deliver_command_main.c \
 	local/deliver_command.c local/keeper.c $(DELIVER_COMMON)
 deliver_command_LIBS := store queue mail service msgs config ipc net base
-tests/unit/local_SRCS := local/targets.c
+tests/unit/local_SRCS := local/targets.c local/keeper.c
 tests/unit/local_LIBS := mail base
