@@ -196,6 +196,20 @@ int sys_fdatasync(int fd)
 	SHIM(SYS_FDATASYNC, fd, NULL, 0, fdatasync(fd));
 }
 
+/*
+ * As above, for a file. A write of no octets asks only for a flag that is set
+ * some milliseconds after the journal was given up; what begins a change of
+ * the journal knows at once. To allocate what is allocated is the one such
+ * change that somebody may make who only has the descriptor.
+ */
+int sys_fdatasync_sure(int fd)
+{
+	if (sys_fdatasync(fd) < 0)
+		return -1;
+	return fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 1) < 0 &&
+	    (errno == EROFS || errno == EIO) ? -1 : 0;
+}
+
 int sys_syncfs(int fd)
 {
 	SHIM(SYS_SYNCFS, fd, NULL, 0, syncfs(fd));

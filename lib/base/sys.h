@@ -50,6 +50,9 @@ int sys_writev_all(int fd, struct iovec *, int count);
 /* Of a directory 0 also says that the file system was well afterwards. */
 int sys_fsync(int fd);
 int sys_fdatasync(int fd);
+/* For what is promised at once: also asks whether the file system is well
+ * after the sync. ext4 says 0 of one that was giving up meanwhile. */
+int sys_fdatasync_sure(int fd);
 int sys_syncfs(int fd);
 int sys_renameat(int olddir, const char *from, int newdir, const char *to);
 /* Fails with EEXIST when `to` exists (RENAME_NOREPLACE). */

@@ -343,7 +343,7 @@ int queue_commit(struct queue_commit *c, struct queue_envelope *e,
 		return fail(c, errno);
 	/* The octets and what it takes to find them; in a file that was
 	 * written before that is no metadata at all. */
-	if (sys_fdatasync(c->fd) < 0)
+	if (sys_fdatasync_sure(c->fd) < 0)
 		return fail(c, errno);
 	/*
 	 * Where leases do not work, qmgr may have unlinked a file that it

@@ -129,53 +129,6 @@ def free(path):
         os.unlink(os.path.join(path, "filler"))
 
 
-def tree(pid):
-    """The process and all below it, parents first."""
-    out = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-            for child in f.read().split():
-                with contextlib.suppress(OSError):
-                    out += tree(int(child))
-    return out
-
-
-def is_stopped(pid):
-    """All its threads."""
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8",
-                      errors="replace") as f:
-                if f.read().rsplit(")", 1)[1].split()[0] not in "TZX":
-                    return False
-    except OSError:
-        pass	# it has ended
-    return True
-
-
-@contextlib.contextmanager
-def standing_still(inst):
-    """All programs of the suite stop, their system calls being over."""
-    with open(os.path.join(inst.dir, "data/master.pid"),
-              encoding="ascii") as f:
-        master = int(f.read())
-    stopped = []
-    try:
-        # twice: one may have started another before it stopped
-        for _ in range(2):
-            for pid in tree(master):
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGSTOP)
-                    stopped.append(pid)
-            for pid in stopped:
-                wait_until(lambda p=pid: is_stopped(p), 30, "a stop")
-        yield
-    finally:
-        for pid in stopped:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGCONT)
-
-
 class Position:
     def __init__(self, bed, number, seed, writes, save=None):
         self.bed, self.number, self.save = bed, number, save
@@ -215,11 +168,10 @@ class Position:
         elif self.kind == "inodes":
             take_inodes(point, self.random.randrange(20))
         else:
-            # What ext4 does by itself when it finds something wrong. No sync
-            # is under way: the kernel calls some of those done (a file's
-            # data are written, its journal is gone: nothing to commit).
-            with standing_still(self.bed.inst):
-                run("mount", "-o", "remount,abort", point)
+            # What ext4 does by itself when it finds something wrong. Of the
+            # syncs that are under way the kernel calls some done: a file's
+            # data are written, its journal is gone, nothing is to commit.
+            run("mount", "-o", "remount,abort", point)
 
     def suffer(self):
         """The load until its end, with what befalls; then a stop."""
