@@ -23,12 +23,10 @@ does not miss it, nothing is proved.
 """
 import argparse
 import concurrent.futures
-import contextlib
 import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
