@@ -17,6 +17,7 @@ static struct {
 	int cleanup_fd;
 	pthread_t thread;
 	struct fake_message message;
+	struct fake_message seen; /* what the test was shown of it */
 	struct submit_reply refusal;
 	struct buf output;
 	pthread_mutex_t lock; /* message, refusal */
@@ -233,6 +234,8 @@ const struct smtpd *fake_start(const char *const *pairs, const char *service)
 	buf_fini(&text);
 	buf_init(&fake.message.envelope, 1 << 20);
 	buf_init(&fake.message.content, 1 << 26);
+	buf_init(&fake.seen.envelope, 1 << 20);
+	buf_init(&fake.seen.content, 1 << 26);
 	buf_init(&fake.output, 1 << 24);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) < 0)
 		abort();
@@ -254,6 +257,8 @@ void fake_stop(void)
 	limits_client_free(&fake.smtpd.limits);
 	buf_fini(&fake.message.envelope);
 	buf_fini(&fake.message.content);
+	buf_fini(&fake.seen.envelope);
+	buf_fini(&fake.seen.content);
 	buf_fini(&fake.output);
 	arena_free(&fake.arena);
 	fake.refusal.code = 0;
@@ -262,9 +267,16 @@ void fake_stop(void)
 
 const struct fake_message *fake_message(void)
 {
+	struct fake_message *m = &fake.seen;
+
 	pthread_mutex_lock(&fake.lock); /* after cleanup's last word */
+	m->count = fake.message.count;
+	buf_reset(&m->envelope);
+	buf_append(&m->envelope, buf_str(&fake.message.envelope));
+	buf_reset(&m->content);
+	buf_append(&m->content, buf_str(&fake.message.content));
 	pthread_mutex_unlock(&fake.lock);
-	return &fake.message;
+	return m;
 }
 
 void fake_refuse(unsigned code, const char *dsn, const char *text)
