@@ -39,7 +39,7 @@ struct command {
 
 #define DATA_REFUSALS(no_recipients) \
 	{ [SESSION_GREETED] = HELLO_FIRST, [SESSION_READY] = RCPT_FIRST, \
-	  [SESSION_MAIL] = no_recipients, \
+	  [SESSION_MAIL] = (no_recipients), \
 	  [SESSION_BDAT] = "503 5.5.1 Error: DATA after BDAT" }
 #define OUTSIDE_TRANSACTION \
 	{ [SESSION_MAIL] = IN_TRANSACTION, [SESSION_RCPT] = IN_TRANSACTION, \
