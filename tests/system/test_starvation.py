@@ -352,9 +352,6 @@ def test_when_all_sessions_are_taken_a_newcomer_gets_one(networks):
             c.wait_ready(190)
             took = s.newcomer()
             print(f"\n{networks} networks: banner {took[0]:.2f} s, {c.said}")
-            # what the client himself does is no failure of his
-            if networks == 1:
-                assert took[0] < 10
         s.inst.wait_log("sessions are taken: .* make room")
     finally:
         s.inst.end()
