@@ -116,7 +116,8 @@ def harnesses(tally, build, full):
             continue
         path = command.replace("BUILD", build)
         start = time.monotonic()
-        code, out = run([path, *args], 6 * 3600 if full else 600, env)
+        cmd = [sys.executable] if path.endswith(".py") else []
+        code, out = run(cmd + [path, *args], 6 * 3600 if full else 600, env)
         print(out.strip())
         print(f"{name}: {time.monotonic() - start:.0f} s")
         if code == 77:      # it said what the machine lacks

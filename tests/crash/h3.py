@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """h3.py - kill programs of a running instance at random, under load
 
     h3.py [--seconds N] [--seed S] [--rate KILLS_A_SECOND] [--round SECONDS]

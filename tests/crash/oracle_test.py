@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """oracle_test.py - does crash-oracle give each of its verdicts?
 
 A tree that is right is broken in one way a row, and the oracle has to say
