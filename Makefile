@@ -34,7 +34,8 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libssl-dev libdb-dev \
 	libcap-dev libpcre2-dev libseccomp-dev libunbound-dev libidn2-dev \
 	libcrypt-dev
 RUN_PACKAGES   := openssl curl python3
-TEST_PACKAGES  := libcmocka-dev python3 python3-pytest nsd ldnsutils mandoc \
+TEST_PACKAGES  := libcmocka-dev python3 python3-pytest \
+	python3-pytest-xdist nsd ldnsutils mandoc \
 	curl openssl procps strace clang-tidy cppcheck libfuse3-dev e2fsprogs \
 	xfsprogs btrfs-progs
 

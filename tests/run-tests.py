@@ -9,8 +9,10 @@ not 0 when something failed or nothing ran.
 """
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 
@@ -33,14 +35,24 @@ class Tally:
 
 
 def run(cmd, timeout, env=None):
-    try:
-        p = subprocess.run(cmd, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, timeout=timeout,
-                           env=env, stdin=subprocess.DEVNULL, check=False)
-        return p.returncode, p.stdout.decode("utf-8", "replace")
-    except subprocess.TimeoutExpired as e:
-        out = (e.stdout or b"").decode("utf-8", "replace")
-        return -1, out + f"\nno end after {timeout} s"
+    """Its status and what it wrote. What it left running ends with it."""
+    with tempfile.TemporaryFile() as out:
+        p = subprocess.Popen(cmd, stdout=out, stderr=subprocess.STDOUT,
+                             env=env, stdin=subprocess.DEVNULL,
+                             start_new_session=True)
+        late = ""
+        try:
+            p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            late = f"\nno end after {timeout} s"
+        try:
+            os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        p.wait()
+        out.seek(0)
+        text = out.read().decode("utf-8", "replace")
+    return -1 if late else p.returncode, text + late
 
 
 def lint(tally, build):
@@ -134,14 +146,21 @@ def crash_full(tally, build):
     harnesses(tally, build, True)
 
 
-def system(tally, build):
-    report = os.path.join(build, "system.xml")
+# These measure the suite, or fill the machine: nothing runs beside them.
+ALONE = ("tests/system/test_starvation.py",
+         "tests/system/test_login_timing.py")
+
+
+def pytest(tally, build, name, args):
+    report = os.path.join(build, f"system-{name}.xml")
     env = dict(os.environ, POSTERN_BUILD=os.path.abspath(build))
     cmd = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-           "--tb=short", f"--junitxml={report}", "tests/system"]
+           "--tb=short", f"--junitxml={report}", *args]
     if os.path.exists(report):
         os.unlink(report)
+    start = time.monotonic()
     p = subprocess.run(cmd, env=env, stdin=subprocess.DEVNULL, check=False)
+    print(f"system {name}: {time.monotonic() - start:.0f} s")
     if not os.path.exists(report):
         tally.count(False, f"pytest: exit status {p.returncode}")
         return
@@ -154,6 +173,14 @@ def system(tally, build):
     tally.skipped += skipped
     if total == 0:
         tally.count(False, "pytest: it ran no test")
+
+
+def system(tally, build):
+    # Mostly they wait: three files at a time, each with instances of its own.
+    pytest(tally, build, "together",
+           ["-n", "3", "--dist", "loadfile", "tests/system",
+            *(f"--ignore={path}" for path in ALONE)])
+    pytest(tally, build, "alone", ALONE)
 
 
 def main():

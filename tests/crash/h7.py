@@ -64,12 +64,19 @@ def snapshot(tops):
     seen = {}
 
     def look(path):
-        st = os.lstat(path)
+        try:
+            st = os.lstat(path)
+        except FileNotFoundError:   # it was there when its name was read
+            seen[path] = ["vanished"]
+            return
         row = [stat.S_IFMT(st.st_mode), stat.S_IMODE(st.st_mode), st.st_uid,
                st.st_gid, st.st_ino, st.st_mtime_ns]
         if stat.S_ISREG(st.st_mode):
-            with open(path, "rb") as f:
-                row.append(hashlib.sha256(f.read()).hexdigest())
+            try:
+                with open(path, "rb") as f:
+                    row.append(hashlib.sha256(f.read()).hexdigest())
+            except FileNotFoundError:
+                row.append("vanished")
         elif stat.S_ISLNK(st.st_mode):
             row.append(os.readlink(path))
         elif stat.S_ISDIR(st.st_mode):
@@ -180,7 +187,7 @@ def control():
     top = tempfile.mkdtemp(prefix="postern-h7.")
     os.chmod(top, 0o755)
     uid = STRANGER if os.geteuid() == 0 else os.geteuid()
-    child = 0
+    child, swapper = 0, None
     try:
         box = os.path.join(top, "attacker")
         make_dir(box, uid)
@@ -200,12 +207,12 @@ def control():
         deadline = time.monotonic() + 30
         while not compare(before, snapshot(victims)):
             if time.monotonic() > deadline:
-                swapper.stop()
                 return False
             time.sleep(0.01)
-        swapper.stop()
         return True
     finally:
+        if swapper is not None:
+            swapper.stop()
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
