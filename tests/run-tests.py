@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ET
 
@@ -22,6 +23,7 @@ KINDS = ("lint", "unit", "fuzz", "crash", "system")
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.lint = None
 
     def count(self, ok, name, text=""):
         if ok:
@@ -55,10 +57,31 @@ def run(cmd, timeout, env=None):
     return -1 if late else p.returncode, text + late
 
 
+class Lint:
+    """It takes minutes of two cores and nobody waits for it: it runs beside
+    the other kinds, at the end of the queue, until those that want the
+    machine for themselves."""
+
+    def __init__(self, tally, build):
+        self.tally = tally
+        cmd = ["nice", "make", "--no-print-directory", f"B={build}", "lint"]
+        self.thread = threading.Thread(target=lambda: setattr(
+            self, "result", run(cmd, 1200)))
+        self.thread.start()
+
+    def end(self):
+        if self.thread is None:
+            return
+        self.thread.join()
+        self.thread = None
+        print("== lint")
+        print(self.result[1].strip())
+        self.tally.count(self.result[0] == 0, "make lint")
+
+
 def lint(tally, build):
-    code, out = run(["make", "--no-print-directory", f"B={build}", "lint"],
-                    1200)
-    tally.count(code == 0, "make lint", out)
+    if tally.lint is None:
+        tally.lint = Lint(tally, build)
 
 
 def unit(tally, build):
@@ -180,6 +203,8 @@ def system(tally, build):
     pytest(tally, build, "together",
            ["-n", "3", "--dist", "loadfile", "tests/system",
             *(f"--ignore={path}" for path in ALONE)])
+    if tally.lint is not None:
+        tally.lint.end()
     pytest(tally, build, "alone", ALONE)
 
 
@@ -188,9 +213,12 @@ def main():
     kinds = sys.argv[2:] or KINDS
     tally = Tally()
     for kind in kinds:
-        print(f"== {kind}")
-        sys.stdout.flush()
+        if kind != "lint":
+            print(f"== {kind}")
+            sys.stdout.flush()
         globals()[kind.replace("-", "_")](tally, build)
+    if tally.lint is not None:
+        tally.lint.end()
     if tally.skipped:
         print(f"{tally.skipped} were skipped; their lines say why")
     print(f"{tally.passed} passed, {tally.failed} failed")
