@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "local/deliver.h"
 #include "service/service.h"
@@ -243,6 +244,40 @@ static bool is_full(const struct delivery_job *j, const struct mbox *m)
 	    .content_octets > limit;
 }
 
+/*
+ * A power cut while a message is appended may leave octets of value 0 to the
+ * end of the file's last block: the new length was on the disk, what fills it
+ * was not. No message has them, so they belong to the one that was cut.
+ */
+static int take_zeros_away(struct mbox *m)
+{
+	char block[4096];
+	off_t end = m->before;
+
+	while (end > 0) {
+		size_t n = end % sizeof(block) != 0 ? end % sizeof(block)
+		    : sizeof(block), keep = n;
+		ssize_t got = sys_pread_full(m->fd, block, n,
+		    end - (off_t)n);
+
+		if (got < 0 || (size_t)got != n)
+			return -1;
+		while (keep > 0 && block[keep - 1] == '\0')
+			keep--;
+		end -= (off_t)(n - keep);
+		if (keep > 0)
+			break;
+	}
+	if (end == m->before)
+		return 0;
+	log_warn("%s: the last %lld octets are zeros, which a crash left; "
+	    "they are taken away", m->path, (long long)(m->before - end));
+	if (sys_ftruncate(m->fd, end) < 0)
+		return -1;
+	m->before = end;
+	return 0;
+}
+
 /* RFC 4155: an empty line stands before the next "From ". It is missing
  * behind a message that a crash cut, or that another program wrote so. */
 static int end_what_is_there(const struct mbox *m)
@@ -270,7 +305,8 @@ static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 		errno = EFBIG;
 		return -1;
 	}
-	if ((!S_ISREG(st.st_mode) || end_what_is_there(m) == 0) &&
+	if ((!S_ISREG(st.st_mode) || (take_zeros_away(m) == 0 &&
+	    end_what_is_there(m) == 0)) &&
 	    write_message(j, m->fd, damaged) == 0 &&
 	    (!S_ISREG(st.st_mode) || sys_fsync(m->fd) == 0))
 		return 0;

@@ -474,6 +474,10 @@ static void see_mbox(const struct mailbox *m, const char *path)
 	struct str rcpt = str_of(m->address);
 	struct found_in in = { path, &rcpt, 1, true };
 
+	/* Of a message that a power cut stopped the length may be there and
+	 * nothing else; local/deliver_mbox.c takes it away again. */
+	while (rest.n > 0 && rest.p[rest.n - 1] == '\0')
+		rest.n--;
 	while (str_starts(rest, STR("From "))) {
 		ssize_t at = str_chr(rest, '\n'), next;
 		struct str one;

@@ -283,7 +283,11 @@ def test_an_mbox_is_locked_quoted_and_bounded(local):
 
 
 @pytest.mark.parametrize("torn", ["From x@y  Thu Jan", "From x@y  Thu\n\nhal",
-                                  "From x@y  Thu\n\nline\n", "\n", "x"])
+                                  "From x@y  Thu\n\nline\n", "\n", "x",
+                                  "\0", "From x@y  Thu\n\nline\n\n" +
+                                  "\0" * 9000],
+                         ids=["separator", "field", "line", "newline",
+                              "octet", "zero", "zeros"])
 def test_a_message_that_a_crash_cut_swallows_no_other(local, torn):
     box = local("home_mailbox=mbox").start()
     path = box.home("lucy", "mbox")
@@ -292,8 +296,9 @@ def test_a_message_that_a_crash_cut_swallows_no_other(local, torn):
         box.wait_status(box.send("lucy"), "sent")
     with open(path, encoding="ascii") as f:
         text = f.read()
-    assert text.startswith(torn)
-    assert len(re.findall(r"(?<=\n\n)From me@elsewhere\.test", text)) == 2
+    assert text.startswith(torn.rstrip("\0")) and "\0" not in text
+    assert len(re.findall(r"(?:\A|(?<=\n\n))From me@elsewhere\.test",
+                          text)) == 2
 
 
 def test_mail_spool_directory_holds_the_mailboxes(local):
