@@ -34,8 +34,13 @@ BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 BIN = os.path.join(BUILD, "bin")
 PASSWORD = "pass word-1"
 # Below the ports that the kernel gives to clients. Another run at the same
-# time begins elsewhere; where two meet, the next base is tried.
-_bases = itertools.cycle(random.sample(range(10000, 31000, 37), 500))
+# time begins elsewhere; where two meet, the next base is tried. Workers of
+# one run (pytest -n) have a range each.
+_worker = os.environ.get("PYTEST_XDIST_WORKER")
+_range = range(10000, 31000, 37) if _worker is None else \
+    range(10000 + int(_worker[2:]) % 3 * 7000,
+          16000 + int(_worker[2:]) % 3 * 7000, 37)
+_bases = itertools.cycle(random.sample(_range, len(_range)))
 
 
 def wait_until(check, timeout=30, what="it"):
