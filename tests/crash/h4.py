@@ -25,10 +25,9 @@ import subprocess
 import sys
 
 import disks as disks_module
-from disks import BIN, Disks, Rate, enter, make_instance, run
+from disks import BIN, Disks, Rate, enter, run
 from ledger import oracle
-from load import (BOXED, USERS, Load, NextHop, Proof, check_claims,
-                  deliver_all, make_aliases, sets)
+from load import BOXED, Bed, Load, Proof, check_claims, deliver_all
 
 CONTROLS = [("link", 1), ("rename", 1), ("deliver", 2), ("sound", 2)]
 CONTROL_MESSAGES = 15
@@ -123,30 +122,17 @@ def age_lock(path):
         os.utime(path, (1, 1))
 
 
-class Recording:
+class Recording(Bed):
     """A load on a suite whose disks were recorded, and its power cuts."""
 
     def __init__(self, root, fs, count, steps, seed):
-        self.dir = os.path.join(root, f"load-{seed}")
-        self.seed = seed
-        self.disks = Disks(self.dir, fs, count)
-        self.log = os.path.join(self.dir, "log")
-        self.sink_dir = os.path.join(self.dir, "sink")
-        os.mkdir(self.sink_dir)
-        self.proof = Proof(os.path.join(self.dir, "ledger"))
+        directory = os.path.join(root, f"load-{seed}")
+        disks = Disks(directory, fs, count)
+        self.proof = Proof(os.path.join(directory, "ledger"))
         self.proof.alias(BOXED, "boxed@our.test")
-        self.sink = NextHop(self.sink_dir, self.proof)
-        self.disks.mount()
-        self.inst = make_instance(
-            os.path.join(self.dir, "i"), self.disks,
-            [f"{u}@our.test" for u in USERS], sets(self.sink.port))
-        make_aliases(self.inst, os.path.join(self.disks.mail,
-                                             "our.test/boxed"))
-        # the spool is made, and `done` in it written, before it begins
-        self.inst.start()
-        self.inst.stop()
-        self.disks.unmount()
-        self.images = self.disks.copies(".base")
+        super().__init__(directory, disks, self.proof)
+        self.seed = seed
+        self.log = os.path.join(directory, "log")
         self.record(steps)
 
     def record(self, steps):

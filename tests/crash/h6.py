@@ -31,11 +31,10 @@ import subprocess
 import sys
 import time
 
-from disks import BIN, Disks, Rate, enter, make_instance, run, wait_until
+from disks import BIN, Disks, Rate, enter, run, wait_until
 from h4 import age_lock
 from ledger import Ledger, message, oracle
-from load import (BOXED, USERS, Load, NextHop, Proof, deliver_all,
-                  make_aliases, sets)
+from load import BOXED, Bed, Load, Proof, deliver_all
 
 KINDS = ["write", "write", "write", "full", "inodes", "read-only"]
 MESSAGES = 60
@@ -53,31 +52,18 @@ def fsck(disks):
             raise RuntimeError(f"e2fsck: {p.returncode}: {p.stdout}")
 
 
-class Bed:
-    """A suite whose disks can be as they were at first, again and again."""
+class SickBed(Bed):
+    """Its disks can be as they were at first, again and again."""
 
     def __init__(self, root, number):
-        self.dir = os.path.join(root, f"bed-{number}")
+        directory = os.path.join(root, f"bed-{number}")
         # few inodes, so that they can all be taken
-        self.disks = Disks(self.dir, "ext4", 1 + number % 2,
-                           ["-N", "1200"])
-        self.sink_dir = os.path.join(self.dir, "sink")
-        os.mkdir(self.sink_dir)
-        self.sink = NextHop(self.sink_dir, None)
-        self.disks.mount()
-        self.inst = make_instance(
-            os.path.join(self.dir, "i"), self.disks,
-            [f"{u}@our.test" for u in USERS], sets(self.sink.port))
-        make_aliases(self.inst, os.path.join(self.disks.mail,
-                                             "our.test/boxed"))
-        self.inst.start()
-        self.inst.stop()
-        self.disks.unmount()
-        self.bases = self.disks.copies(".base")
+        super().__init__(directory, Disks(directory, "ext4",
+                                          1 + number % 2, ["-N", "1200"]))
 
     def fresh(self, name):
         """Disks, sink and log as at first; the ledger of a position."""
-        for base, image in zip(self.bases, self.disks.images):
+        for base, image in zip(self.images, self.disks.images):
             run("cp", "--sparse=always", base, image)
         shutil.rmtree(self.sink_dir)
         os.mkdir(self.sink_dir)
@@ -313,7 +299,7 @@ def main():
         print("h6: the oracle is blind")
         return 1
     jobs = max(2, args.jobs // 2 * 2)
-    beds = [Bed(root, i) for i in range(jobs)]
+    beds = [SickBed(root, i) for i in range(jobs)]
     # nothing befalls these: how many writes there are to choose from
     writes = {}
     bad = total = acked = refused = 0

@@ -21,6 +21,7 @@ from conftest import BIN, PASSWORD, wait_until  # noqa: E402
 from imaptalk import Gone, Talk  # noqa: E402
 from relaynet import Sink, free_port  # noqa: E402
 
+from disks import make_instance  # noqa: E402
 from ledger import Ledger, message  # noqa: E402
 
 USERS = ["anna", "bob", "carol"]
@@ -442,6 +443,27 @@ class Load:
             c.join(60)
         return [f"{c.name}: {c.error or 'no end'}" for c in self.clients +
                 [self.operator] if c.error or c.is_alive()]
+
+
+class Bed:
+    """A suite on disks of its own, its spool made and its programs stopped.
+    `images` are copies of the disks as they are then."""
+
+    def __init__(self, directory, disks, proof=None):
+        self.dir, self.disks = directory, disks
+        self.sink_dir = os.path.join(directory, "sink")
+        os.mkdir(self.sink_dir)
+        self.sink = NextHop(self.sink_dir, proof)
+        disks.mount()
+        self.inst = make_instance(
+            os.path.join(directory, "i"), disks,
+            [f"{u}@our.test" for u in USERS], sets(self.sink.port))
+        make_aliases(self.inst, os.path.join(disks.mail, "our.test/boxed"))
+        # the spool is made, and `done` in it written, before it begins
+        self.inst.start()
+        self.inst.stop()
+        disks.unmount()
+        self.images = disks.copies(".base")
 
 
 def make_aliases(inst, directory):

@@ -24,42 +24,14 @@ static struct session_list list = { .lock = PTHREAD_MUTEX_INITIALIZER };
 static struct imapd_server server = { .user = "u", .sessions = &list,
 	.append_limit = 100000 };
 
-/* --- the client --- */
-
-struct client {
-	struct str rest;
-	unsigned way;
-	struct fuzz_cuts cuts;
-	bool cutting;
-};
-
-static bool more(void *ctx, struct str *piece_r)
-{
-	struct client *c = ctx;
-	struct str part;
-
-	for (;;) {
-		if (c->cutting && fuzz_piece(&c->cuts, piece_r)) {
-			if (piece_r->n > 0)
-				return true;
-			continue;
-		}
-		c->cutting = false;
-		if (!str_split(&c->rest, '\001', &part))
-			return false;
-		c->cuts = fuzz_cuts(part, c->way);
-		c->cutting = part.n > 0;
-	}
-}
-
 static void talk(struct str input, unsigned way, struct buf *out)
 {
-	struct client client = { .rest = input, .way = way };
+	struct wire_client client = { .rest = input, .way = way };
 	struct session *s;
 
 	server.store = fuzz_maildir_open();
 	server.idle_timeout = 3600 * CLOCK_SECOND;
-	s = session_new(&server, wire_open(more, &client, out), STR("L"),
+	s = session_new(&server, wire_open(wire_client_more, &client, out), STR("L"),
 	    STR_NONE, STR("id"));
 	fuzz_check(s != NULL, "no session");
 	session_run(s);

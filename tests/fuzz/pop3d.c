@@ -13,35 +13,9 @@
 
 #define INPUT_MAX 6000
 
-struct client {
-	struct str rest;
-	unsigned way;
-	struct fuzz_cuts cuts;
-	bool cutting;
-};
-
-static bool more(void *ctx, struct str *piece_r)
-{
-	struct client *c = ctx;
-	struct str part;
-
-	for (;;) {
-		if (c->cutting && fuzz_piece(&c->cuts, piece_r)) {
-			if (piece_r->n > 0)
-				return true;
-			continue;
-		}
-		c->cutting = false;
-		if (!str_split(&c->rest, '\001', &part))
-			return false;
-		c->cuts = fuzz_cuts(part, c->way);
-		c->cutting = part.n > 0;
-	}
-}
-
 static size_t talk(struct str input, unsigned way, struct buf *out)
 {
-	struct client client = { .rest = input, .way = way };
+	struct wire_client client = { .rest = input, .way = way };
 	struct pop3d_server server = { .user = "u", .idle_timeout =
 		60 * CLOCK_SECOND };
 	struct store_status st;
@@ -49,7 +23,7 @@ static size_t talk(struct str input, unsigned way, struct buf *out)
 	const char *why;
 
 	server.store = fuzz_maildir_open();
-	s = session_new(&server, wire_open(more, &client, out), STR_NONE);
+	s = session_new(&server, wire_open(wire_client_more, &client, out), STR_NONE);
 	fuzz_check(s != NULL, "no session");
 	session_run(s);
 	wire_end();

@@ -250,39 +250,10 @@ static void make_edges(void)
 	fake_edge("dns", play_dns, dns);
 }
 
-/* --- the client --- */
-
-struct client {
-	struct str rest;
-	unsigned way;
-	struct fuzz_cuts cuts;
-	bool cutting;
-};
-
-/* The next packet: up to a \001, or a piece of that. */
-static bool more(void *ctx, struct str *piece_r)
-{
-	struct client *c = ctx;
-	struct str part;
-
-	for (;;) {
-		if (c->cutting && fuzz_piece(&c->cuts, piece_r)) {
-			if (piece_r->n > 0)
-				return true;
-			continue;
-		}
-		c->cutting = false;
-		if (!str_split(&c->rest, '\001', &part))
-			return false;
-		c->cuts = fuzz_cuts(part, c->way);
-		c->cutting = part.n > 0;
-	}
-}
-
 static void talk(const struct smtpd *d, struct str input, unsigned way,
     struct buf *out)
 {
-	struct client client = { .rest = input, .way = way };
+	struct wire_client client = { .rest = input, .way = way };
 	struct net_addr peer, none = { 0 };
 	struct smtpd daemon = *d;
 	int fd;
@@ -292,7 +263,7 @@ static void talk(const struct smtpd *d, struct str input, unsigned way,
 	fake_params = daemon.params;
 	daemon.limits = limits_client_new(service_edge("limits"));
 	net_addr_parse(STR("192.0.2.7"), &peer);
-	fd = wire_open(more, &client, out);
+	fd = wire_open(wire_client_more, &client, out);
 	session_serve(&daemon, fd, &peer, &none);
 	wire_end();
 	limits_client_free(&daemon.limits);

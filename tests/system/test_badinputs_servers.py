@@ -92,7 +92,18 @@ def cases():
 CASES = cases()
 
 
-class Servers:
+class Site:
+    """Servers that mean harm, and an instance that meets them."""
+
+    def end(self):
+        self.names.end()
+        self.mail.end()
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.instance.end()
+        shutil.rmtree(os.path.dirname(self.instance.dir), ignore_errors=True)
+
+
+class Servers(Site):
     """An instance whose every message of a row has been tried once."""
 
     def __init__(self):
@@ -134,13 +145,6 @@ class Servers:
             self.peak = max(self.peak, peak)
         log = self.instance.log()
         return all(f"to=<{case.rcpt}>" in log for case in CASES)
-
-    def end(self):
-        self.names.end()
-        self.mail.end()
-        shutil.rmtree(self.dir, ignore_errors=True)
-        self.instance.end()
-        shutil.rmtree(os.path.dirname(self.instance.dir), ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +196,7 @@ DNS_ROWS = [r for r in table.rows("dns") if r.status == "replay"]
 ASKED_BARE = ("TXT", "TLSA", "A", "AAAA", "PTR")
 
 
-class Names:
+class Names(Site):
     """An instance whose name server answers as the rows say, and what came
     of each row."""
 
@@ -273,13 +277,6 @@ class Names:
                 _, dsn, status, text = found
                 self.said[row.id] = f"{status} {dsn} {text}"
         return True
-
-    def end(self):
-        self.names.end()
-        self.mail.end()
-        shutil.rmtree(self.dir, ignore_errors=True)
-        self.instance.end()
-        shutil.rmtree(os.path.dirname(self.instance.dir), ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

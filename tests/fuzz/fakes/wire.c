@@ -29,6 +29,25 @@ ssize_t __wrap_send(int, const void *, size_t, int);
 int __wrap_poll(struct pollfd *, nfds_t, int);
 ssize_t __wrap_sendfile(int, int, off_t *, size_t);
 
+bool wire_client_more(void *ctx, struct str *piece_r)
+{
+	struct wire_client *c = ctx;
+	struct str part;
+
+	for (;;) {
+		if (c->cutting && fuzz_piece(&c->cuts, piece_r)) {
+			if (piece_r->n > 0)
+				return true;
+			continue;
+		}
+		c->cutting = false;
+		if (!str_split(&c->rest, '\001', &part))
+			return false;
+		c->cuts = fuzz_cuts(part, c->way);
+		c->cutting = part.n > 0;
+	}
+}
+
 int wire_open(wire_more_fn *more, void *ctx, struct buf *out)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
