@@ -200,16 +200,26 @@ static void expect_hello(struct conv *c, uint64_t capacity)
 	assert_int_equal(m.hello.capacity, capacity);
 }
 
+/* An agent that holds and runs nothing, past its introduction. */
+static struct conv *meet_agent(size_t capacity)
+{
+	union said m;
+	struct conv *c;
+
+	start_agent(capacity);
+	c = accept_agent();
+	expect_hello(c, capacity);
+	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	return c;
+}
+
 static void it_registers_and_reports(void **state)
 {
 	union said m;
 	struct conv *c;
 
 	(void)state;
-	start_agent(5);
-	c = accept_agent();
-	expect_hello(c, 5);
-	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	c = meet_agent(5);
 	send_job(c, 3, "F00", "defer");
 	for (uint64_t i = 0; i < 2; i++) {
 		assert_ptr_equal(receive(c, &m), &agent_result_schema);
@@ -228,10 +238,7 @@ static void a_result_says_what_goes_with_its_status(void **state)
 	struct conv *c;
 
 	(void)state;
-	start_agent(5);
-	c = accept_agent();
-	expect_hello(c, 5);
-	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	c = meet_agent(5);
 	send_job(c, 1, "F0E", "sent");
 	assert_ptr_equal(receive(c, &m), &agent_result_schema);
 	assert_int_equal(m.result.status, AGENT_SENT);
@@ -260,10 +267,7 @@ static void who_is_not_reported_is_deferred(void **state)
 	struct conv *c;
 
 	(void)state;
-	start_agent(1);
-	c = accept_agent();
-	expect_hello(c, 1);
-	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	c = meet_agent(1);
 	send_job(c, 1, "F00", "forget");
 	assert_ptr_equal(receive(c, &m), &agent_result_schema);
 	assert_ptr_equal(receive(c, &m), &agent_result_schema);
@@ -280,10 +284,7 @@ static void a_new_qmgr_hears_what_was_not_recorded(void **state)
 	unsigned seen = 0;
 
 	(void)state;
-	start_agent(5);
-	c = accept_agent();
-	expect_hello(c, 5);
-	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	c = meet_agent(5);
 	send_job(c, 1, "F01", "defer");
 	assert_ptr_equal(receive(c, &m), &agent_result_schema);
 	assert_ptr_equal(receive(c, &m), &agent_result_schema);
@@ -316,10 +317,7 @@ static void a_new_qmgr_hears_what_still_runs(void **state)
 	struct conv *c;
 
 	(void)state;
-	start_agent(5);
-	c = accept_agent();
-	expect_hello(c, 5);
-	assert_ptr_equal(receive(c, &m), &agent_present_schema);
+	c = meet_agent(5);
 	pthread_mutex_lock(&gate);
 	send_job(c, 1, "F0A", "gate");
 	send_job(c, 2, "F0B", "defer");
