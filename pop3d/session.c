@@ -7,6 +7,7 @@
 
 /* A client that does not read what it asked for (microseconds). */
 #define WRITE_TIMEOUT (300 * CLOCK_SECOND)
+#define LOCK_WAIT 2		/* seconds */
 
 static const char *const state_names[SESSION_STATE_COUNT] = {
 	[SESSION_TRANSACTION] = "TRANSACTION",
@@ -186,12 +187,15 @@ int session_fd(const struct session *s)
 	return stream_fd(s->stream);
 }
 
-/* RFC 1939 4: an exclusive lock before the TRANSACTION state. */
+/*
+ * RFC 1939 4: an exclusive lock before the TRANSACTION state. A client whose
+ * connection broke comes again before its old session has noticed.
+ */
 static int open_maildrop(struct session *s)
 {
 	const char *why = "The mailbox cannot be opened";
 
-	s->lock = store_lock_maildrop(s->server->store);
+	s->lock = store_lock_maildrop(s->server->store, LOCK_WAIT);
 	if (s->lock < 0) {
 		/* RFC 2449 8.1.1 and RFC 3206 4 */
 		if (errno == EAGAIN)

@@ -22,18 +22,31 @@ KINDS = ("lint", "unit", "fuzz", "crash", "system")
 
 class Tally:
     def __init__(self):
-        self.passed = self.failed = self.skipped = 0
+        self.passed = self.skipped = 0
+        self.failed = []        # what, and the first line of why
         self.lint = None
 
-    def count(self, ok, name, text=""):
+    def count(self, ok, name, text="", printed=False):
         if ok:
             self.passed += 1
         else:
-            self.failed += 1
             print(f"FAILED {name}")
-            if text:
+            if text and not printed:
                 print("    " + text.strip().replace("\n", "\n    "))
+            self.fail(name, " / ".join(text.strip().split("\n")[-3:]))
         sys.stdout.flush()
+
+    def fail(self, name, why=""):
+        self.failed.append(f"{name}: {why[:500]}" if why else name)
+
+    def end(self):
+        """Says it all once more: the output before it is long."""
+        if self.skipped:
+            print(f"{self.skipped} were skipped; their lines say why")
+        for line in self.failed:
+            print(f"FAILED {line}")
+        print(f"{self.passed} passed, {len(self.failed)} failed")
+        sys.exit(bool(self.failed) or self.passed == 0)
 
 
 def run(cmd, timeout, env=None):
@@ -76,7 +89,8 @@ class Lint:
         self.thread = None
         print("== lint")
         print(self.result[1].strip())
-        self.tally.count(self.result[0] == 0, "make lint")
+        self.tally.count(self.result[0] == 0, "make lint", self.result[1],
+                         printed=True)
 
 
 def lint(tally, build):
@@ -158,7 +172,7 @@ def harnesses(tally, build, full):
         if code == 77:      # it said what the machine lacks
             tally.skipped += 1
         else:
-            tally.count(code == 0, " ".join([name, *args]))
+            tally.count(code == 0, " ".join([name, *args]), out, printed=True)
 
 
 def crash(tally, build):
@@ -192,8 +206,12 @@ def pytest(tally, build, name, args):
         int(suite.get(k, 0))
         for k in ("tests", "failures", "errors", "skipped"))
     tally.passed += total - failures - errors - skipped
-    tally.failed += failures + errors
     tally.skipped += skipped
+    for case in suite.iter("testcase"):
+        for bad in (*case.iter("failure"), *case.iter("error")):
+            why = (bad.get("message") or "").split("\n")[0]
+            tally.fail(f"{case.get('classname')}::{case.get('name')}",
+                       why)
     if total == 0:
         tally.count(False, "pytest: it ran no test")
 
@@ -219,10 +237,7 @@ def main():
         globals()[kind.replace("-", "_")](tally, build)
     if tally.lint is not None:
         tally.lint.end()
-    if tally.skipped:
-        print(f"{tally.skipped} were skipped; their lines say why")
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    sys.exit(tally.failed > 0 or tally.passed == 0)
+    tally.end()
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ int store_status(struct store *s, struct str name, struct store_status *st,
 	return rc;
 }
 
-int store_lock_maildrop(struct store *s)
+int store_lock_maildrop(struct store *s, int seconds)
 {
 	int fd = sys_open_beneath(s->root, MAILDROP_LOCK, O_RDWR | O_CREAT,
 	    0600);
@@ -119,9 +119,9 @@ int store_lock_maildrop(struct store *s)
 
 	if (fd < 0)
 		return -1;
-	if (lock_file(fd, 0) == 0)
+	if (lock_file(fd, seconds) == 0)
 		return fd;
-	err = errno;
+	err = errno == ETIMEDOUT ? EAGAIN : errno;
 	sys_close(fd);
 	errno = err;
 	return -1;

@@ -80,7 +80,8 @@ int store_status(struct store *, struct str name, struct store_status *,
 
 /*
  * The exclusive lock of a POP3 session (RFC 1939 4). Returns a descriptor
- * that holds it until closed, or -1: EAGAIN when another session has it.
+ * that holds it until closed, or -1: EAGAIN when another session still has
+ * it after that many seconds (0: it is not waited for).
  */
-int store_lock_maildrop(struct store *);
+int store_lock_maildrop(struct store *, int seconds);
 #endif

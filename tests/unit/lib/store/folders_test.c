@@ -256,13 +256,13 @@ static void a_failed_create_leaves_nothing(void **state)
 static void one_session_at_a_time_has_the_maildrop(void **state)
 {
 	struct fixture *f = *state;
-	int a = store_lock_maildrop(f->store), b;
+	int a = store_lock_maildrop(f->store, 0), b;
 
 	assert_true(a >= 0);
-	assert_int_equal(store_lock_maildrop(f->store), -1);
+	assert_int_equal(store_lock_maildrop(f->store, 0), -1);
 	assert_int_equal(errno, EAGAIN);
 	close(a);
-	b = store_lock_maildrop(f->store);
+	b = store_lock_maildrop(f->store, 0);
 	assert_true(b >= 0);
 	close(b);
 }
