@@ -144,9 +144,6 @@ def without_loader(calls):
                              "set_tid_address", "set_robust_list", "rseq",
                              "prlimit64", "close"):
         at += 1
-    # glibc 2.36 crashes itself when the first brk() of malloc() fails
-    while 0 < at < len(calls) and calls[at][0] in ("getrandom", "brk"):
-        at += 1
     seen = {}
     for call, _, _ in calls[:at]:
         seen[call] = seen.get(call, 0) + 1
@@ -244,10 +241,7 @@ class Faults(points.Points):
     def starts(self, program, sample):
         suite = self.suite
         self.tracer.command(f"watch {program}")
-        # two processes start side by side: a first brk() cannot be told from
-        # later ones (see without_loader())
-        sites = [s for s in self.sites(self.record_start(program))
-                 if s[0] != "brk"]
+        sites = self.sites(self.record_start(program))
         chance = self.chance("start", program)
         for call, k, error in sorted(chance.sample(sites, min(sample,
                                                               len(sites)))):

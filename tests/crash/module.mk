@@ -15,7 +15,8 @@ crash-losing_SRCS := tests/crash/losing.c
 crash-losing_LIBS := queue base
 crash-losing_LDLIBS := $(OPENSSL_LDLIBS)
 TOOLS += crash-trace
-crash-trace_SRCS := tests/crash/trace.c tests/crash/trace_rule.c
+crash-trace_SRCS := tests/crash/trace.c tests/crash/trace_rule.c \
+	tests/crash/trace_death.c
 crash-trace_LDLIBS := -lseccomp
 TOOLS += crash-oracle
 crash-oracle_SRCS := tests/crash/oracle.c tests/crash/oracle_ledger.c \

@@ -23,6 +23,7 @@
 #include <unistd.h>
 #include <linux/ptrace.h>
 #include "trace.h"
+#include "trace_death.h"
 
 #define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | \
 	PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | \
@@ -302,6 +303,19 @@ static void on_end(struct tracee *t, int status)
 	drop_tracee(t);
 }
 
+/* It is delivered next, and mostly ends the process. */
+static void on_signal(const struct tracee *t, int sig)
+{
+	char places[1024];
+
+	if (sig != SIGSEGV && sig != SIGBUS && sig != SIGILL && sig != SIGFPE &&
+	    sig != SIGABRT && sig != SIGSYS)
+		return;
+	death_place(t->tid, places, sizeof(places));
+	say("hurt %s %d %d %s", t->process->program, (int)t->process->pid, sig,
+	    places);
+}
+
 static void on_stop(pid_t tid, int status)
 {
 	struct tracee *t = find_tracee(tid);
@@ -328,6 +342,8 @@ static void on_stop(pid_t tid, int status)
 		return;
 	} else if (event != 0)
 		sig = 0;
+	else
+		on_signal(t, sig);
 	run_on(t, sig);
 }
 

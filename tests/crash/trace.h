@@ -75,6 +75,7 @@ struct call {
 	/* at the exit */
 	bool set_result;
 	long result;
+	bool restore_first;	/* args[0] was changed */
 	bool restore_count;	/* args[2] was changed */
 	bool restore_length;	/* the first iovec's length was changed */
 	uint64_t length_at, length;

@@ -346,7 +346,14 @@ int rule_spoil(const struct rule *r, pid_t tid, struct call *c)
 		c->kill = KILL_SUITE;
 		break;
 	case FAIL:
-		skip(tid, c, -r->error);
+		if (c->number == SYS_brk) {
+			/* It tells a failure by an unmoved break; the C
+			 * library would take an errno for an address. */
+			SET(tid, rdi, 0);
+			c->restore_first = true;
+		} else {
+			skip(tid, c, -r->error);
+		}
 		break;
 	case FAIL_AFTER:
 		c->set_result = true;
@@ -369,9 +376,12 @@ void call_finish(pid_t tid, struct call *c)
 	if (c->set_result)
 		SET(tid, rax, c->result);
 	/* the C library relies on it that a call keeps its arguments */
+	if (c->restore_first)
+		SET(tid, rdi, c->args[0]);
 	if (c->restore_count)
 		SET(tid, rdx, c->args[2]);
 	if (c->restore_length)
 		poke(tid, c->length_at, c->length);
-	c->set_result = c->restore_count = c->restore_length = false;
+	c->set_result = c->restore_first = false;
+	c->restore_count = c->restore_length = false;
 }

@@ -580,6 +580,7 @@ class Suite:
         self.mail = {}          # user's directory -> {name: tokens}
         self.problems = []
         self.pids = {}          # program -> those that run
+        self.hurt = {}          # pid -> where a signal hit it (trace_death.h)
         self.ours = set()       # pids that we killed ourselves
         self.expected = {}      # acked tokens -> way
         self.down = True
@@ -642,7 +643,10 @@ class Suite:
             if event[2] not in self.ours:
                 self.ledger(f"killed {event[1]} {event[2]}")
         elif event[0] == "died":
-            self.problem(f"DIED {event[1]} of signal {event[3]}")
+            where = self.hurt.get(event[2], "")
+            self.problem(f"DIED {event[1]} of signal {event[3]} {where}")
+        elif event[0] == "hurt":
+            self.hurt[event[2]] = "at " + ", ".join(event[4:])
         if self.verbose:
             print("   ", *event)
 
