@@ -21,6 +21,14 @@ FUZZ_ENGINE ?= replay
 FUZZ_MAIN_replay := $(B)/tests/fuzz/replay.o
 FUZZ_FLAGS_libfuzzer := -fsanitize=fuzzer
 
+# What fakes/loop.c takes; the second where times matter.
+FUZZ_LOOP := watch_new watch_want watch_free timer_new timer_at timer_in \
+	timer_stop timer_runs timer_free loop_now
+FUZZ_CLOCK := clock_now clock_wall
+# For a program that serves conversations (fakes/serve.h).
+FUZZ_SERVE := $(addprefix tests/fuzz/fakes/,serve.c loop.c conv.c) \
+	tests/tools/garble.c
+
 -include $(FUZZ_TARGETS:%=tests/fuzz/%.mk)
 
 define FUZZ_RULE

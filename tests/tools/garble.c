@@ -168,6 +168,8 @@ int garble_packet(struct garble *g, const struct msg_schema *schema,
 	const char *why;
 
 	garble_fill(g, schema, msg);
+	if (g->mend != NULL)
+		g->mend(g->ctx, schema, msg);
 	if (msg_encode(schema, msg, out, fds, nfds_r, &why) < 0)
 		return -1;
 	if (draw(g, 7) == 0)

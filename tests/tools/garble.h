@@ -10,6 +10,9 @@
 #define TESTS_TOOLS_GARBLE_H
 #include "ipc/msg.h"
 
+/* Puts what is true (an id that exists) into a message that was drawn. */
+typedef void garble_mend_fn(void *ctx, const struct msg_schema *, void *msg);
+
 struct garble {
 	/* A number from 0 to max. */
 	uint64_t (*draw)(void *ctx, uint64_t max);
@@ -18,6 +21,7 @@ struct garble {
 	 * function's. NULL: always -1. */
 	int (*descriptor)(void *ctx);
 	struct arena *arena;	/* strings; the caller resets it */
+	garble_mend_fn *mend;	/* of garble_packet(); may be NULL */
 };
 
 #define GARBLE_SIZE 1024	/* octets of the largest struct of lib/msgs */

@@ -29,12 +29,15 @@ struct conv {
 	STAILQ_HEAD(, packet) packets;
 	struct packet *last;	/* whose views are in use */
 	struct arena *arena;
-	bool left, leaves;
+	bool left, leaves, full;
+	int fd;			/* a number that no descriptor has */
+	pid_t pid;
+	uid_t uid;
 	void *state;
 };
 
 static struct edge edges[16];
-static size_t edge_count, open_count;
+static size_t edge_count, open_count, made_count;
 bool fake_away;
 const struct params *fake_params;
 struct arena *fake_arena;
@@ -65,6 +68,8 @@ static struct conv *make(const char *name, fake_peer_fn *peer)
 	c->name = name;
 	c->peer = peer;
 	STAILQ_INIT(&c->packets);
+	c->fd = FAKE_FD + (int)(made_count++ % FAKE_FD);
+	c->pid = -1;
 	open_count++;
 	return c;
 }
@@ -77,6 +82,17 @@ struct conv *fake_client(const char *client, fake_peer_fn *peer)
 void **fake_state(struct conv *c)
 {
 	return &c->state;
+}
+
+void fake_is(struct conv *c, pid_t pid, uid_t uid)
+{
+	c->pid = pid;
+	c->uid = uid;
+}
+
+void fake_full(struct conv *c, bool full)
+{
+	c->full = full;
 }
 
 void fake_leave(struct conv *c)
@@ -182,8 +198,18 @@ void conv_keep(struct conv **cp)
 
 int conv_fd(const struct conv *c)
 {
-	(void)c;
-	return -1;
+	return c->fd;
+}
+
+int conv_peer(const struct conv *c, pid_t *pid_r, uid_t *uid_r)
+{
+	if (c->pid < 0)
+		return -1;
+	if (pid_r != NULL)
+		*pid_r = c->pid;
+	if (uid_r != NULL)
+		*uid_r = c->uid;
+	return 0;
 }
 
 const char *conv_name(const struct conv *c)
@@ -237,7 +263,8 @@ out:
 int conv_try_send(struct conv *c, const struct msg_schema *schema,
     const void *msg, const char **why_r)
 {
-	return conv_send(c, schema, msg, 0, why_r);
+	*why_r = "the other end does not take it";
+	return c->full ? 1 : conv_send(c, schema, msg, 0, why_r);
 }
 
 enum conv_got conv_recv(struct conv *c,

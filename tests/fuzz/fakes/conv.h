@@ -15,6 +15,9 @@
 typedef void fake_peer_fn(struct conv *, const struct msg_schema *,
     const void *msg);
 
+/* conv_fd() gives a number from here on, which no descriptor has. */
+#define FAKE_FD (1 << 24)
+
 /* For what lives as long as the process. */
 extern struct arena *fake_arena;
 /* What service_params() gives. */
@@ -40,6 +43,10 @@ void fake_say_raw(struct conv *, struct str wire, const int *fds,
 void fake_leave(struct conv *);
 /* The same, but what the code says is heard until it finds out. */
 void fake_leave_last(struct conv *);
+/* Who the kernel says that it is (conv_peer()); else nobody knows. */
+void fake_is(struct conv *, pid_t, uid_t);
+/* For conv_try_send() there is no room as long as this is true. */
+void fake_full(struct conv *, bool);
 /* Free for the neighbour's use; NULL at first. */
 void **fake_state(struct conv *);
 #endif

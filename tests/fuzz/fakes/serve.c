@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "base/clock.h"
+#include "tests/fuzz/fakes/loop.h"
 #include "tests/fuzz/fakes/serve.h"
 #include "tests/tools/garble.h"
 
@@ -18,57 +18,6 @@ int service_main(int argc, char **argv, const struct service *program)
 	(void)argv;
 	serve_program = program;
 	return 0;
-}
-
-/* --- a loop that turns when we say so --- */
-
-struct watch {
-	struct watch *next;
-	watch_fn *fn;
-	void *ctx;
-	int fd;
-};
-
-static struct watch *watches;
-static size_t watch_count;
-
-struct watch *__wrap_watch_new(struct loop *, int, unsigned, watch_fn *,
-    void *);
-void __wrap_watch_free(struct watch **);
-int64_t __wrap_loop_now(const struct loop *);
-
-struct watch *__wrap_watch_new(struct loop *loop, int fd, unsigned want,
-    watch_fn *fn, void *ctx)
-{
-	struct watch *w = calloc(1, sizeof(*w));
-
-	(void)loop;
-	(void)want;
-	fuzz_check(w != NULL, "no memory");
-	*w = (struct watch){ watches, fn, ctx, fd };
-	watches = w;
-	watch_count++;
-	return w;
-}
-
-void __wrap_watch_free(struct watch **wp)
-{
-	struct watch **at = &watches;
-
-	if (*wp == NULL)
-		return;
-	while (*at != *wp)
-		at = &(*at)->next;
-	*at = (*wp)->next;
-	free(*wp);
-	*wp = NULL;
-	watch_count--;
-}
-
-int64_t __wrap_loop_now(const struct loop *loop)
-{
-	(void)loop;
-	return clock_now();
 }
 
 /* --- the client --- */
@@ -126,11 +75,12 @@ static void close_unused(const int *fds, size_t nfds)
 	made_count = 0;
 }
 
-static void say_something(const struct serve *s, struct fuzz_in *in,
-    struct conv *c, struct arena *arena)
+void serve_say(const struct serve *s, struct fuzz_in *in, struct conv *c,
+    struct arena *arena)
 {
 	struct garble g = { .draw = draw, .ctx = in,
-		.descriptor = descriptor, .arena = arena };
+		.descriptor = descriptor, .arena = arena,
+		.mend = s->mend };
 	size_t kinds = 0, nfds = 0;
 	int fds[MSG_FD_MAX];
 	struct buf out;
@@ -179,15 +129,9 @@ static void serve(struct conv *c, const char *client)
 /* Each watched conversation is ready until it is closed. */
 static void turn_loop(void)
 {
-	for (size_t i = 0; watches != NULL && i < 100000; i++) {
-		struct watch *w = watches;
-		size_t k = i % watch_count;
-
-		for (; k > 0; k--)
-			w = w->next;
-		w->fn(w->fd, LOOP_READ, w->ctx);
-	}
-	fuzz_check(watches == NULL, "a conversation is never closed");
+	for (size_t i = 0; fake_watches() > 0 && i < 100000; i++)
+		fake_fire_nth(i % fake_watches());
+	fuzz_check(fake_watches() == 0, "a conversation is never closed");
 }
 
 static int free_number(void)
@@ -209,7 +153,7 @@ void serve_input(const struct serve *s, const uint8_t *p, size_t n)
 		struct conv *c = fake_client(s->client, s->hear);
 
 		for (size_t k = draw(&in, PACKETS); k > 0; k--)
-			say_something(s, &in, c, arena);
+			serve_say(s, &in, c, arena);
 		fake_leave_last(c);
 		serve(c, s->client);
 	}

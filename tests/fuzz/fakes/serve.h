@@ -9,6 +9,7 @@
 #include "tests/fuzz/fakes/conv.h"
 #include "tests/fuzz/fuzz.h"
 #include "service/service.h"
+#include "tests/tools/garble.h"
 
 /* What service_main() was given. */
 extern const struct service *serve_program;
@@ -24,7 +25,14 @@ struct serve {
 	const struct msg_schema *kind;
 	const void *question;
 	size_t heap;		/* octets at most */
+	/* Makes some of what was drawn true (garble.h; ctx: a struct
+	 * fuzz_in); may be NULL. */
+	garble_mend_fn *mend;
 };
+
+/* The next packet that the client says, drawn from the input. */
+void serve_say(const struct serve *, struct fuzz_in *, struct conv *,
+    struct arena *);
 
 /*
  * One input: some conversations, each with packets that are drawn from the
