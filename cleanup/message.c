@@ -10,12 +10,16 @@
 #include "mail/date.h"
 #include "mail/path.h"
 #include "queue/commit.h"
+#include "queue/format.h"
+#include "service/service.h"
 
 /* Envelope of one message in memory, octets. */
 #define ARENA_MAX (32 * 1024 * 1024)
 /* What we may add to a message over message_size_limit. */
 #define OWN_FIELDS_MAX (64 * 1024)
 #define STOCK_TIMEOUT (10 * CLOCK_SECOND)
+_Static_assert(QUEUE_HEADER_SIZE + QUEUE_ENVELOPE_MAX + OWN_FIELDS_MAX <=
+    SERVICE_FILE_ROOM, "cleanup must be able to write the largest message");
 /* How often the filesystem is asked how full it is. */
 #define SPACE_INTERVAL CLOCK_SECOND
 /* Recipients that one word to qmgr carries; more are read from the file. */

@@ -214,3 +214,10 @@ uint32_t queue_sum_combine(uint32_t first, uint32_t second, uint64_t n)
 	}
 	return first ^ second;
 }
+
+uint32_t queue_sum_zeros(uint32_t sum, uint64_t n)
+{
+	/* Octets of value 0 move the register alone, which is the sum's
+	 * complement. */
+	return ~queue_sum_combine(~sum, 0, n);
+}

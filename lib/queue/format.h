@@ -59,6 +59,8 @@ uint32_t queue_header_sum(const struct queue_header *, struct str envelope);
 uint32_t queue_content_sum_start(uint64_t id, uint32_t sum1);
 /* The CRC-32C of two pieces, of which the second has n octets. */
 uint32_t queue_sum_combine(uint32_t first, uint32_t second, uint64_t n);
+/* The sum of a piece that n octets of value 0 follow. */
+uint32_t queue_sum_zeros(uint32_t sum, uint64_t n);
 /* The header's 1024 octets are all zero. */
 bool queue_header_is_blank(const unsigned char in[QUEUE_HEADER_SIZE]);
 #endif

@@ -40,7 +40,8 @@ ssize_t queue_reader_pread(const struct queue_reader *, void *p, size_t n,
     uint64_t at);
 /*
  * Reads all of it once for its checksum (and leaves the reader at the
- * start). 0 or -1.
+ * start). 0 or -1. What it costs grows with what the file occupies, not with
+ * its size: holes are counted. It alone moves the descriptor's offset.
  */
 int queue_reader_verify(struct queue_reader *);
 #endif

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -563,6 +564,30 @@ static int open_user_dir(int mail)
 	return fd;
 }
 
+/*
+ * Who has no directory writes only into files that it was given: queue files.
+ * One that was taken over makes none of them larger than a message can be, for
+ * a sparse one costs it nothing and whoever reads it much. The kernel refuses
+ * what is beyond (EFBIG, as SIGXFSZ is ignored); nobody behind the walls can
+ * lift the limit again.
+ */
+static void bound_files(void)
+{
+	rlim_t most = (rlim_t)self.params.message_size_limit;
+	struct rlimit limit;
+
+	if (self.row->directories[0] != '\0' || most == 0)
+		return;
+	most += SERVICE_FILE_ROOM;
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		log_fatal("cannot read a limit: %s", strerror(errno));
+	if (limit.rlim_max < most) /* RLIM_INFINITY is the highest number */
+		most = limit.rlim_max;
+	limit.rlim_cur = limit.rlim_max = most;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		log_fatal("cannot set a limit: %s", strerror(errno));
+}
+
 static void enter_walls(struct sandbox_identity *id)
 {
 	struct sandbox_path paths[16];
@@ -596,6 +621,7 @@ static void enter_walls(struct sandbox_identity *id)
 		paths[n].rights = rights[n];
 		n++;
 	}
+	bound_files();
 	if (sandbox_enter(self.row, id, paths, n, missing, &why) < 0)
 		log_fatal("%s: %s", why, strerror(errno));
 	if (missing[0] != '\0')
@@ -658,6 +684,7 @@ int service_main(int argc, char **argv, const struct service *program)
 	(void)argv;
 	log_set_name(program->name);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	/* one heap: hundreds of threads must not have hundreds of heaps */
 	mallopt(M_ARENA_MAX, 2);
 	self.program = program;

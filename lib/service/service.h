@@ -54,6 +54,11 @@ struct service {
 
 int service_main(int argc, char **argv, const struct service *);
 
+/* Octets of a queue file beside its content of message_size_limit: header,
+ * envelope, fields that we add. Who has no directory can make no file larger
+ * than both together (RLIMIT_FSIZE); without a message_size_limit any. */
+#define SERVICE_FILE_ROOM (32 * 1024 * 1024)
+
 /* --- while it runs; all thread-safe, all constant after start --- */
 
 const struct params *service_params(void);

@@ -272,6 +272,12 @@ static int raise_limits(void)
 	return setrlimit(RLIMIT_CORE, &rl);
 }
 
+/* A file that it was given, as cleanup is given queue files. */
+static int write_far_out(void)
+{
+	return (int)pwrite(service_file("given"), "x", 1, (off_t)1 << 40);
+}
+
 static int take_descriptor(void)
 {
 	return (int)syscall(SYS_pidfd_getfd, 0, 0, 0);
@@ -316,7 +322,10 @@ static int allocate_memory(void)
 }
 
 /* When a row allows it. */
-enum need { NEVER, ALWAYS, IF_CALL, IF_ROLE, IF_CONFINED, IF_MAIL_ROOT };
+enum need {
+	NEVER, ALWAYS, IF_CALL, IF_ROLE, IF_CONFINED, IF_MAIL_ROOT,
+	IF_ANY_ROLE
+};
 
 struct attempt {
 	const char *name;
@@ -366,6 +375,7 @@ static const struct attempt attempts[] = {
 	{ "adopt orphans", adopt_orphans, IF_CALL, SANDBOX_SPAWN, NULL },
 	{ "watch files", watch_files, IF_CALL, SANDBOX_NOTIFY, NULL },
 	{ "raise a limit", raise_limits, NEVER, 0, NULL },
+	{ "make a file huge", write_far_out, IF_ANY_ROLE, 0, NULL },
 	{ "take another's descriptor", take_descriptor, NEVER, 0, NULL },
 	{ "make a device", make_device, NEVER, 0, NULL },
 	{ "change an owner", change_owner, NEVER, 0, NULL },
@@ -512,6 +522,14 @@ static int give_all(struct conv *c, const struct sandbox *row, size_t attempt)
 		rc = fd < 0 ? -1 : spawn_give(c, CONTROL_ROOT, "root", fd);
 		close(fd);
 	}
+	if (rc == 0) {
+		char path[4096];
+
+		snprintf(path, sizeof(path), "%s/given", top);
+		fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		rc = fd < 0 ? -1 : spawn_give(c, CONTROL_FILE, "given", fd);
+		close(fd);
+	}
 	if (rc == 0)
 		rc = conv_send(c, &control_go_schema, NULL,
 		    clock_now() + CLOCK_SECOND, &why);
@@ -539,6 +557,8 @@ static bool is_allowed(const struct sandbox *row, const struct attempt *a)
 		return is_session(row);
 	case IF_MAIL_ROOT:
 		return strcmp(row->name, "deliver") == 0;
+	case IF_ANY_ROLE:
+		return row->directories[0] != '\0';
 	}
 	return false;
 }

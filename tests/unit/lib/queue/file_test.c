@@ -423,6 +423,73 @@ static void sums_of_two_pieces_combine(void **state)
 	free(p);
 }
 
+/* 8 TB of nothing, and a word in the middle of it and at its end. */
+static void a_hole_costs_its_reader_nothing(void **state)
+{
+	const uint64_t octets = UINT64_C(1) << 43, middle = octets / 2 + 12345;
+	struct queue_header h = { .id = ID, .content_octets = octets,
+		.extent_count = 1 };
+	unsigned char raw[QUEUE_HEADER_SIZE];
+	struct place p = begin();
+	struct queue_reader r;
+	char envelope[512];
+	const char *why;
+
+	(void)state;
+	write_file(p.fd, STR("x"));
+	assert_int_equal(queue_reader_open_header(&r, p.fd, ID, &why), 0);
+	h.envelope_octets = r.header.envelope_octets;
+	assert_true(h.envelope_octets <= sizeof(envelope));
+	assert_int_equal(sys_pread_full(p.fd, envelope, h.envelope_octets,
+	    (off_t)r.header.envelope_offset), h.envelope_octets);
+	h.envelope_offset = QUEUE_HEADER_SIZE;
+	h.extents[0].offset = h.envelope_offset + h.envelope_octets;
+	h.extents[0].octets = octets;
+	h.log_offset = h.extents[0].offset + octets;
+	h.sum1 = queue_header_sum(&h, str_n(envelope, h.envelope_octets));
+	h.sum2 = queue_content_sum_start(ID, h.sum1);
+	h.sum2 = crc32c(queue_sum_zeros(h.sum2, middle), "middle", 6);
+	h.sum2 = queue_sum_zeros(h.sum2, octets - middle - 6 - 3);
+	h.sum2 = crc32c(h.sum2, "end", 3);
+	queue_header_encode(&h, raw);
+	assert_int_equal(ftruncate(p.fd, 0), 0);
+	assert_int_equal(sys_pwrite_all(p.fd, raw, sizeof(raw), 0), 0);
+	assert_int_equal(sys_pwrite_all(p.fd, envelope, h.envelope_octets,
+	    QUEUE_HEADER_SIZE), 0);
+	assert_int_equal(sys_pwrite_all(p.fd, "middle", 6,
+	    (off_t)(h.extents[0].offset + middle)), 0);
+	assert_int_equal(sys_pwrite_all(p.fd, "end", 3,
+	    (off_t)h.log_offset - 3), 0);
+	/* To read it takes the better part of an hour. */
+	alarm(60);
+	assert_int_equal(queue_classify(p.fd, ID, true, &why),
+	    QUEUE_KIND_WHOLE);
+	poke(p.fd, "M", (off_t)(h.extents[0].offset + middle));
+	assert_int_equal(queue_classify(p.fd, ID, true, &why),
+	    QUEUE_KIND_DAMAGED);
+	poke(p.fd, "m", (off_t)(h.extents[0].offset + middle));
+	/* A file that was cut meanwhile has no hole at its end. */
+	assert_int_equal(queue_reader_open_header(&r, p.fd, ID, &why), 0);
+	assert_int_equal(ftruncate(p.fd, (off_t)(octets / 4 * 3)), 0);
+	assert_int_equal(queue_reader_verify(&r), -1);
+	assert_int_equal(errno, EBADMSG);
+	alarm(0);
+	end(&p);
+}
+
+static void octets_of_value_0_can_be_counted(void **state)
+{
+	static const size_t counts[] = { 0, 1, 2, 63, 4096, 99999 };
+	char *zeros = calloc(1, 99999);
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++)
+		assert_int_equal(queue_sum_zeros(crc32c(0, "abc", 3),
+		    counts[i]), crc32c(crc32c(0, "abc", 3), zeros,
+		    counts[i]));
+	free(zeros);
+}
+
 struct seen {
 	int count;
 	uint32_t recipients[16];
@@ -502,6 +569,8 @@ int main(void)
 		cmocka_unit_test(a_message_under_another_id_is_refused),
 		cmocka_unit_test(content_that_changed_ends_in_an_error),
 		cmocka_unit_test(sums_of_two_pieces_combine),
+		cmocka_unit_test(octets_of_value_0_can_be_counted),
+		cmocka_unit_test(a_hole_costs_its_reader_nothing),
 		cmocka_unit_test(the_log_survives_a_torn_tail),
 	};
 
