@@ -11,20 +11,15 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "qmgr/qmgr.h"
+#include "queue/operate.h"
 #include "service/service.h"
 
 #define SEND_TIMEOUT (60 * CLOCK_SECOND)
 #define ARENA_LIMIT (64u << 20)
-#define ITEM_RCPTS 100		/* recipients in one queue_item */
 
 struct operator {
 	struct qmgr *qmgr;
 	struct conv *conv;
-};
-
-struct name_list {
-	struct queue_name *v;
-	size_t n, room;
 };
 
 static int say(struct operator *o, const struct msg_schema *schema,
@@ -49,64 +44,24 @@ static int send_end(struct operator *o, uint64_t count, uint64_t octets,
 
 /* --- finding ---------------------------------------------------------- */
 
-static int add_name(const struct queue_name *name, const char *file,
-    void *ctx)
-{
-	struct name_list *l = ctx;
-
-	(void)file;
-	if (name->id == 0)
-		return 0;
-	if (l->n == l->room) {
-		size_t room = l->room ? 2 * l->room : 256;
-		struct queue_name *p = realloc(l->v, room * sizeof(*p));
-
-		if (p == NULL)
-			return -1;
-		l->v = p;
-		l->room = room;
-	}
-	l->v[l->n++] = *name;
-	return 0;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-	const struct queue_name *x = a, *y = b;
-
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
 /* All names in the places of `where`, sorted by id, that is by age. */
-static int list_names(struct qmgr *q, uint64_t where, struct name_list *l)
+static int list_names(struct qmgr *q, uint64_t where, struct queue_names *l)
 {
-	static const struct { enum queue_place place; uint64_t bits; } rows[] =
-	{
-		{ QUEUE_INCOMING, QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
-		    QUEUE_WHERE_BIT(QUEUE_IN_INCOMING) },
-		{ QUEUE_DEFERRED, QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
-		    QUEUE_WHERE_BIT(QUEUE_IN_DEFERRED) },
-		{ QUEUE_HOLD, QUEUE_WHERE_BIT(QUEUE_IN_HOLD) },
-		{ QUEUE_CORRUPT, QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT) },
+	static const uint64_t bits[] = {
+		[QUEUE_INCOMING] = QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
+		    QUEUE_WHERE_BIT(QUEUE_IN_INCOMING),
+		[QUEUE_DEFERRED] = QUEUE_WHERE_BIT(QUEUE_IN_ACTIVE) |
+		    QUEUE_WHERE_BIT(QUEUE_IN_DEFERRED),
+		[QUEUE_HOLD] = QUEUE_WHERE_BIT(QUEUE_IN_HOLD),
+		[QUEUE_CORRUPT] = QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT),
 	};
+	enum queue_place place;
+	unsigned places = 0;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		if (where & rows[i].bits && queue_spool_scan(&q->spool,
-		    rows[i].place, INT64_MAX, add_name, l) < 0)
-			return -1;
-	if (l->n > 0)
-		qsort(l->v, l->n, sizeof(*l->v), compare_names);
-	return 0;
-}
-
-static const struct queue_name *find_name(const struct name_list *l,
-    struct str text)
-{
-	struct queue_name key = { 0 };
-
-	if (queue_id_parse(text, &key.id) < 0 || l->n == 0)
-		return NULL;
-	return bsearch(&key, l->v, l->n, sizeof(key), compare_names);
+	for (unsigned i = 0; i < QUEUE_PLACE_COUNT; i++)
+		if (where & bits[i])
+			places |= QUEUE_PLACE_BIT(i);
+	return queue_names_read(l, &q->spool, places, &place);
 }
 
 static uint64_t where_of(struct qmgr *q, const struct queue_name *name)
@@ -127,85 +82,29 @@ static uint64_t where_of(struct qmgr *q, const struct queue_name *name)
 
 /* --- listing ---------------------------------------------------------- */
 
-struct listed {
-	struct arena *arena;
-	struct queue_reader reader;
-	bool *closed;
-	struct str *reasons;
-	bool expired;
-};
-
-static int take_record(const struct queue_log_record *r, void *ctx)
-{
-	struct listed *l = ctx;
-
-	if (r->recipient == QUEUE_LOG_MESSAGE)
-		l->expired |= r->what == QUEUE_LOG_EXPIRE;
-	if (r->recipient >= l->reader.envelope.recipient_count)
-		return 0;
-	l->closed[r->recipient] = r->what != QUEUE_LOG_DEFERRED &&
-	    r->what != QUEUE_LOG_FAILED;
-	l->reasons[r->recipient] = arena_str(l->arena, r->text);
-	return 0;
-}
-
-/* 0, or -1: it is gone, or no message. */
-static int read_listed(struct qmgr *q, const struct queue_name *name,
-    struct listed *l)
-{
-	int fd = queue_spool_open_file(&q->spool, name, false);
-	const char *why;
-	uint64_t end;
-	size_t n;
-	int rc;
-
-	if (fd < 0)
-		return -1;
-	rc = queue_reader_open(&l->reader, fd, name->id, l->arena, &why);
-	n = rc < 0 ? 0 : l->reader.envelope.recipient_count;
-	l->closed = arena_array(l->arena, n + 1, sizeof(bool));
-	l->reasons = arena_array(l->arena, n + 1, sizeof(struct str));
-	if (rc == 0 && (l->closed == NULL || l->reasons == NULL))
-		rc = -1;
-	if (rc == 0)
-		rc = queue_log_read(fd, &l->reader.header, take_record, l,
-		    &end);
-	sys_close(fd);
-	return rc;
-}
-
 static int send_item(struct operator *o, const struct queue_name *name,
-    struct listed *l)
+    const struct queue_listed *l)
 {
 	const struct queue_envelope *e = &l->reader.envelope;
-	struct str rcpts[ITEM_RCPTS], originals[ITEM_RCPTS],
-	    reasons[ITEM_RCPTS];
+	struct queue_listed_part part;
 	char text[QUEUE_ID_SIZE];
 	struct queue_item item = {
 		.queue_id = str_of(queue_id_text(name->id, text)),
 		.where = where_of(o->qmgr, name), .arrival = e->arrival,
 		.due = name->due, .size = e->size, .expired = l->expired,
-		.sender = e->sender, .rcpts = { rcpts, 0 },
-		.originals = { originals, 0 }, .reasons = { reasons, 0 },
+		.sender = e->sender, .rcpts = { part.rcpts, 0 },
+		.originals = { part.originals, 0 },
+		.reasons = { part.reasons, 0 },
 	};
 	size_t i = 0;
 
 	do {
-		size_t n = 0;
-
-		for (; i < e->recipient_count && n < ITEM_RCPTS; i++) {
-			if (l->closed[i])
-				continue;
-			rcpts[n] = str_sub(e->recipients[i].address, 0, 320);
-			originals[n] = str_sub(e->recipients[i].original, 0,
-			    320);
-			reasons[n++] = str_sub(l->reasons[i], 0, 500);
-		}
-		item.rcpts.n = item.originals.n = item.reasons.n = n;
-		item.more = i < e->recipient_count;
+		queue_listed_next(l, &i, &part);
+		item.rcpts.n = item.originals.n = item.reasons.n = part.n;
+		item.more = part.more;
 		if (say(o, &queue_item_schema, &item) < 0)
 			return -1;
-	} while (i < e->recipient_count);
+	} while (item.more);
 	return 0;
 }
 
@@ -224,16 +123,15 @@ static int send_corrupt(struct operator *o, const struct queue_name *name)
 static int list_one(struct operator *o, const struct queue_name *name,
     uint64_t where, uint64_t *count, uint64_t *octets)
 {
-	struct listed l = { .arena = arena_new(ARENA_LIMIT) };
+	struct queue_listed l;
+	struct arena *a;
 	int rc = 0;
 
-	if (l.arena == NULL)
-		return -1;
-	if (!(where & QUEUE_WHERE_BIT(where_of(o->qmgr, name)))) {
-		arena_free(&l.arena);
+	if (!(where & QUEUE_WHERE_BIT(where_of(o->qmgr, name))))
 		return 0;
-	}
-	if (read_listed(o->qmgr, name, &l) == 0) {
+	if ((a = arena_new(ARENA_LIMIT)) == NULL)
+		return -1;
+	if (queue_listed_read(&l, &o->qmgr->spool, name, a) == 0) {
 		rc = send_item(o, name, &l);
 		*octets += l.reader.envelope.size;
 		++*count;
@@ -241,25 +139,25 @@ static int list_one(struct operator *o, const struct queue_name *name,
 		rc = send_corrupt(o, name);
 		++*count;
 	}
-	arena_free(&l.arena);
+	arena_free(&a);
 	return rc;
 }
 
 /* Ids that were asked for and have no file. */
 static struct strs find_missing(const struct strs *ids,
-    const struct name_list *l, struct str *room)
+    const struct queue_names *l, struct str *room)
 {
 	struct strs missing = { room, 0 };
 
 	for (size_t i = 0; i < ids->n; i++)
-		if (find_name(l, ids->v[i]) == NULL)
+		if (queue_names_find(l, ids->v[i]) == NULL)
 			room[missing.n++] = ids->v[i];
 	return missing;
 }
 
 static int list(struct operator *o, const struct queue_list *ask)
 {
-	struct name_list names = { 0 };
+	struct queue_names names = { 0 };
 	struct str room[QUEUE_IDS_MAX];
 	struct strs missing = { room, 0 };
 	uint64_t count = 0, octets = 0;
@@ -267,7 +165,7 @@ static int list(struct operator *o, const struct queue_list *ask)
 	int rc = 0;
 
 	if (list_names(o->qmgr, where, &names) < 0) {
-		free(names.v);
+		queue_names_free(&names);
 		return send_end(o, 0, 0, NULL, "the spool cannot be read");
 	}
 	if (ask->ids.n == 0) {
@@ -277,7 +175,7 @@ static int list(struct operator *o, const struct queue_list *ask)
 	} else {
 		missing = find_missing(&ask->ids, &names, room);
 		for (size_t i = 0; rc == 0 && i < ask->ids.n; i++) {
-			const struct queue_name *name = find_name(&names,
+			const struct queue_name *name = queue_names_find(&names,
 			    ask->ids.v[i]);
 
 			if (name != NULL)
@@ -285,46 +183,22 @@ static int list(struct operator *o, const struct queue_list *ask)
 				    &octets);
 		}
 	}
-	free(names.v);
+	queue_names_free(&names);
 	return rc < 0 ? rc : send_end(o, count, octets, &missing, "");
 }
 
 /* --- orders ----------------------------------------------------------- */
 
-static int append_expire(struct qmgr *q, const struct queue_name *name)
-{
-	struct queue_log_record rec = { .recipient = QUEUE_LOG_MESSAGE,
-		.what = QUEUE_LOG_EXPIRE, .when = clock_wall() };
-	int fd = queue_spool_open_file(&q->spool, name, true), rc;
-	struct queue_reader r;
-	const char *why;
-	struct buf b;
-	uint64_t end;
-
-	if (fd < 0)
-		return -1;
-	buf_init(&b, 4096);
-	rc = queue_reader_open_header(&r, fd, name->id, &why);
-	if (rc == 0)
-		rc = queue_log_read(fd, &r.header, NULL, NULL, &end);
-	if (rc == 0)
-		rc = queue_log_encode(name->id, &rec, &b);
-	if (rc == 0)
-		rc = queue_log_append(fd, buf_str(&b), &end);
-	sys_close(fd);
-	buf_fini(&b);
-	return rc;
-}
-
 /* Does a recipient that is not done lead to that next hop or domain? */
 static bool leads_to(struct qmgr *q, const struct queue_name *name,
     struct str site)
 {
-	struct listed l = { .arena = arena_new(ARENA_LIMIT) };
+	struct arena *a = arena_new(ARENA_LIMIT);
+	struct queue_listed l;
 	bool yes = false;
 
-	if (l.arena == NULL || read_listed(q, name, &l) < 0) {
-		arena_free(&l.arena);
+	if (a == NULL || queue_listed_read(&l, &q->spool, name, a) < 0) {
+		arena_free(&a);
 		return false;
 	}
 	for (size_t i = 0; i < l.reader.envelope.recipient_count; i++) {
@@ -337,7 +211,7 @@ static bool leads_to(struct qmgr *q, const struct queue_name *name,
 		    (size_t)at + 1), site))))
 			yes = true;
 	}
-	arena_free(&l.arena);
+	arena_free(&a);
 	return yes;
 }
 
@@ -371,41 +245,12 @@ static const struct verb_row *find_verb(uint64_t verb)
 	return NULL;
 }
 
-/* A claimed file. A due time of 0 says that an operator wants it tried
- * whatever the configuration defers. */
-static int change_file(struct qmgr *q, const struct verb_row *row,
-    const struct queue_name *as)
-{
-	struct queue_name name = *as;
-	int rc = 0;
-
-	/* A file in incoming/ may be somebody's stock. */
-	if (name.place == QUEUE_INCOMING) {
-		const char *why;
-		int fd = queue_spool_open_file(&q->spool, &name, false);
-
-		if (fd < 0)
-			return -1;
-		rc = queue_classify(fd, name.id, false, &why) ==
-		    QUEUE_KIND_WHOLE ? 0 : -1;
-		sys_close(fd);
-	}
-	if (rc == 0 && row->verb == QUEUE_DO_EXPIRE)
-		rc = append_expire(q, &name);
-	if (rc < 0)
-		return -1;
-	if (row->verb == QUEUE_DO_DELETE)
-		rc = queue_spool_release(&q->spool, &name);
-	else
-		rc = queue_spool_move(&q->spool, &name, row->to, 0);
-	return rc;
-}
-
 /* 1: done, 0: nothing to do there. */
 static int change(struct operator *o, const struct verb_row *row,
     uint64_t where, struct str site, const struct queue_name *name)
 {
 	struct qmgr *q = o->qmgr;
+	struct queue_name file = *name;
 	char text[QUEUE_ID_SIZE];
 	int rc = 0;
 
@@ -417,7 +262,10 @@ static int change(struct operator *o, const struct verb_row *row,
 		atomic_store(&q->wishes, true);
 		return row->verb != QUEUE_DO_FLUSH;
 	case 0:
-		rc = change_file(q, row, name);
+		/* A due time of 0 says that an operator wants it tried
+		 * whatever the configuration defers. */
+		rc = queue_change(&q->spool, &file,
+		    row->verb == QUEUE_DO_EXPIRE, row->to);
 		registry_drop(&q->registry, name->id);
 		break;
 	default:
@@ -471,7 +319,7 @@ static int order(struct operator *o, const struct queue_order *ask)
 	const struct verb_row *row = find_verb(ask->verb);
 	struct qmgr *q = o->qmgr;
 	struct changes *c = calloc(1, sizeof(*c));
-	struct name_list names = { 0 };
+	struct queue_names names = { 0 };
 	struct str room[QUEUE_IDS_MAX];
 	struct strs missing = { room, 0 };
 	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
@@ -480,7 +328,7 @@ static int order(struct operator *o, const struct queue_order *ask)
 	if (row == NULL || c == NULL || list_names(q, row->where,
 	    &names) < 0) {
 		free(c);
-		free(names.v);
+		queue_names_free(&names);
 		return send_end(o, 0, 0, NULL, row == NULL ? "unknown order"
 		    : "the spool cannot be read");
 	}
@@ -491,7 +339,7 @@ static int order(struct operator *o, const struct queue_order *ask)
 	for (size_t i = 0; i < (ask->ids.n ? ask->ids.n : names.n) && rc == 0;
 	    i++) {
 		const struct queue_name *name = ask->ids.n
-		    ? find_name(&names, ask->ids.v[i]) : &names.v[i];
+		    ? queue_names_find(&names, ask->ids.v[i]) : &names.v[i];
 
 		if (name != NULL && change(o, row, where, ask->site, name))
 			rc = note_change(o, c, name);
@@ -504,7 +352,7 @@ static int order(struct operator *o, const struct queue_order *ask)
 	if (rc == 0)
 		rc = send_end(o, c->count, 0, &missing, "");
 	free(c);
-	free(names.v);
+	queue_names_free(&names);
 	return rc;
 }
 
@@ -512,17 +360,17 @@ static int show(struct operator *o, const struct queue_show *ask)
 {
 	struct queue_file m = { .fd = -1 };
 	const struct queue_name *name;
-	struct name_list names = { 0 };
+	struct queue_names names = { 0 };
 	int rc;
 
 	if (list_names(o->qmgr, QUEUE_WHERE_ALL |
 	    QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT), &names) == 0 &&
-	    (name = find_name(&names, ask->queue_id)) != NULL) {
+	    (name = queue_names_find(&names, ask->queue_id)) != NULL) {
 		m.fd = queue_spool_open_file(&o->qmgr->spool, name, false);
 		m.where = where_of(o->qmgr, name);
 		m.due = name->due;
 	}
-	free(names.v);
+	queue_names_free(&names);
 	rc = say(o, &queue_file_schema, &m);
 	if (m.fd >= 0)
 		sys_close(m.fd);
