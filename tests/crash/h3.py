@@ -190,14 +190,7 @@ class Suite:
         finally:
             os.close(fd)
         self.kills[what[0]] += 1
-        if what[0] in ("deliver_command", "launch", "master"):
-            self.age_lock()
         return True
-
-    def age_lock(self):
-        """Who held the mbox's lock may be dead: nobody waits 10 minutes."""
-        with contextlib.suppress(OSError):
-            os.utime(self.pile + ".lock", (1, 1))
 
     @staticmethod
     def wait_gone(before, timeout=30):
@@ -288,7 +281,6 @@ class Killer(threading.Thread):
         self.suite.wait_gone(before)
         # what died with its master died now
         self.ledger.fault("without master")
-        self.suite.age_lock()
 
     def master(self, living):
         for pid, what in living.items():
@@ -369,7 +361,6 @@ class Harness:
         self.sink.kind = True
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
-            self.suite.age_lock()
             text = self.queue_text()
             dropped = os.listdir(os.path.join(inst.dir, "spool/maildrop"))
             if "queue is empty" in text and not dropped:

@@ -115,13 +115,6 @@ def controls(root, fs, seed):
     return well
 
 
-def age_lock(path):
-    """A lock file whose owner the power took is broken when it is old: it
-    becomes as old as that."""
-    if os.path.exists(path):
-        os.utime(path, (1, 1))
-
-
 class Recording(Bed):
     """A load on a suite whose disks were recorded, and its power cuts."""
 
@@ -173,7 +166,6 @@ class Recording(Bed):
 
     def resumed(self, mark, sink):
         inst = self.inst
-        age_lock(os.path.join(self.disks.mail, "our.test/boxed/mbox.lock"))
         inst.start()
         wrong = deliver_all(inst) or check_claims(
             inst, [c for c in self.proof.claims if c[0] <= mark])

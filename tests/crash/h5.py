@@ -2,8 +2,8 @@
 """h5.py: each durable or resource call of the programs fails once.
 
     h5.py [--ways smtp,...] [--programs cleanup,...] [--sample N] [--starts N]
-          [--whole WAY:PROGRAM,...] [--calls openat,...] [--jobs N]
-          [--seed S] [--keep] [-v]
+          [--whole WAY:PROGRAM,...] [--calls openat,...] [--without mmap,...]
+          [--jobs N] [--seed S] [--keep] [-v]
 
 A site is the k-th call of one kind (openat, write, mmap, ...) by one program
 on one message's way. A point is a site and an errno, or a short write: that
@@ -164,7 +164,8 @@ class Faults(points.Points):
         only = self.options.calls.split(",") if self.options.calls else None
         for call, _, about in calls:
             seen[call] = k = seen.get(call, 0) + 1
-            if only is None or call in only:
+            if (only is None or call in only) and \
+                    call not in self.options.without.split(","):
                 out += [(call, k, e) for e in errors_of(call, about)]
         return out
 
@@ -276,6 +277,8 @@ def main():
     a = argparse.ArgumentParser()
     points.add_options(a)
     a.add_argument("--calls", help="only these, comma between")
+    a.add_argument("--without", default="", help="not these: a sanitizer "
+                   "ends the program when it gets no memory for itself")
     options = a.parse_args()
     traced.need_machine()
     if not points.control("rule deliver write,pwrite64,writev@/tmp/ 1+ "

@@ -32,7 +32,6 @@ import sys
 import time
 
 from disks import BIN, Disks, Rate, enter, run, wait_until
-from h4 import age_lock
 from ledger import Ledger, message, oracle
 from load import BOXED, Bed, Load, Proof, deliver_all
 
@@ -202,8 +201,6 @@ class Position:
             for point in bed.disks.points:
                 free(point)
             self.judge("after the check", inst.log_path)
-            age_lock(os.path.join(bed.disks.mail,
-                                  "our.test/boxed/mbox.lock"))
             bed.sink.generous = True
             inst.start()
             text = message("after", 900)

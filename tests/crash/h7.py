@@ -168,15 +168,21 @@ MAILDIR_TARGETS = [
 # --- the control ---
 
 def naive_writer(box):
-    """What a delivery program must not do: names, and links followed."""
+    """What a delivery program must not do: names, and links followed. (But
+    it does not wait at a FIFO: nobody would come.)"""
+    def opener(path, flags):
+        return os.open(path, flags | os.O_NONBLOCK, 0o600)
+
     i = 0
     while True:
         i += 1
         try:
-            with open(f"{box}/tmp/{i}", "w", encoding="ascii") as f:
+            with open(f"{box}/tmp/{i}", "w", encoding="ascii",
+                      opener=opener) as f:
                 f.write("mail\n")
             os.rename(f"{box}/tmp/{i}", f"{box}/new/{i}")
-            with open(f"{box}/postern-uidlist", "a", encoding="ascii") as f:
+            with open(f"{box}/postern-uidlist", "a", encoding="ascii",
+                      opener=opener) as f:
                 f.write(f"{i}\n")
             os.unlink(f"{box}/new/{i}")
         except OSError:

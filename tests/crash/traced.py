@@ -605,6 +605,7 @@ class Suite:
                   encoding="ascii") as f:
             for i in range(USERS):
                 f.write(f"u{i}-alias: u{i}@{DOMAIN}\n")
+                self.ledger(f"alias u{i}@{DOMAIN} u{i}-alias@mail.our.test")
         p = self.instance.command("newaliases")
         assert p.returncode == 0, p.stderr
 
