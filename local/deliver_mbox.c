@@ -17,16 +17,16 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "local/deliver.h"
+#include "local/dotlock.h"
 #include "service/service.h"
 
 #define PIECE 32768
 #define LOCK_PATIENCE (30 * CLOCK_SECOND)
-#define DOTLOCK_STALE 600	/* seconds: its owner is dead */
 
 struct mbox {
 	int dir, fd;
 	const char *path;
-	char lock[4200];	/* "" : none could be made */
+	struct dotlock lock;
 	off_t before;		/* size, to go back to */
 	bool made;
 	bool is_mailbox;	/* his own; else a file that was named */
@@ -39,48 +39,6 @@ static void nap(void)
 	struct timespec ts = { 0, 100000000 };
 
 	nanosleep(&ts, NULL);
-}
-
-/*
- * path.lock, as readers on every system look for it. A directory in which we
- * may make no file has no reader who could either: then fcntl(2) has to do.
- */
-static int make_dotlock(struct mbox *m, int64_t deadline)
-{
-	struct stat st;
-	int fd;
-
-	if (snprintf(m->lock, sizeof(m->lock), "%s.lock", m->path) >=
-	    (int)sizeof(m->lock)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	for (;;) {
-		fd = sys_openat(m->dir, m->lock, O_WRONLY | O_CREAT | O_EXCL |
-		    O_NOFOLLOW, 0600);
-		if (fd >= 0) {
-			sys_close(fd);
-			return 0;
-		}
-		if (errno == EACCES || errno == EROFS || errno == EPERM) {
-			m->lock[0] = '\0';
-			return 0;
-		}
-		if (errno != EEXIST) {
-			m->lock[0] = '\0';
-			return -1;
-		}
-		if (fstatat(m->dir, m->lock, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    clock_wall() / CLOCK_SECOND - st.st_mtime >
-		    DOTLOCK_STALE)
-			sys_unlinkat(m->dir, m->lock);
-		else if (clock_now() > deadline) {
-			m->lock[0] = '\0';
-			errno = EAGAIN;
-			return -1;
-		} else
-			nap();
-	}
 }
 
 static int lock_file(int fd, int64_t deadline)
@@ -342,14 +300,13 @@ void deliver_mbox(struct delivery_job *j, int dir, const char *path,
 	bool damaged = false;
 	int err = 0;
 
-	if (make_dotlock(&m, deadline) < 0 || open_mbox(&m) < 0 ||
-	    lock_file(m.fd, deadline) < 0 || append(j, &m, &damaged) < 0 ||
-	    (m.made && sync_name(&m) < 0))
+	if (dotlock_take(&m.lock, dir, path, deadline) < 0 ||
+	    open_mbox(&m) < 0 || lock_file(m.fd, deadline) < 0 ||
+	    append(j, &m, &damaged) < 0 || (m.made && sync_name(&m) < 0))
 		err = errno;
 	if (m.fd >= 0)
 		sys_close(m.fd);
-	if (m.lock[0] != '\0')
-		sys_unlinkat(m.dir, m.lock);
+	dotlock_release(&m.lock);
 	if (err == 0)
 		deliver_outcome(r, AGENT_SENT, "2.0.0",
 		    j->request->what == DELIVER_FILE

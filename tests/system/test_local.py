@@ -3,10 +3,12 @@
 The users are in a passwd file of the test's own, which only the instance
 sees (mount namespace): nothing of the host changes.
 """
+import fcntl
 import glob
 import mailbox
 import os
 import re
+import signal
 import stat
 import subprocess
 
@@ -280,6 +282,26 @@ def test_an_mbox_is_locked_quoted_and_bounded(local):
     box.inst.wait_log(rf"{qid}: from=.*queue active")
     os.unlink(path + ".lock")
     box.wait_status(qid, "sent")
+
+
+def test_the_lock_of_a_delivery_that_died_delays_no_other(local):
+    """A power cut leaves the same name, with nobody who holds it."""
+    box = local("home_mailbox=mbox").start()
+    path = box.home("lucy", "mbox")
+    box.wait_status(box.send("lucy"), "sent")
+    with open(path, "r+b") as f:
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        box.send("lucy")
+        wait_until(lambda: os.path.exists(path + ".lock"))
+        (pid,) = box.inst.pids("deliver")
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: pid not in box.inst.pids("deliver"))
+    assert os.path.exists(path + ".lock")
+    qid = box.send("lucy")
+    line = box.wait_status(qid, "(?:sent|deferred)")
+    assert "status=sent" in line
+    box.inst.wait_log("mbox.lock: who made it is dead; taken over")
+    wait_until(lambda: not os.path.exists(path + ".lock"))
 
 
 @pytest.mark.parametrize("torn", ["From x@y  Thu Jan", "From x@y  Thu\n\nhal",
