@@ -144,7 +144,8 @@ int queue_print_list(const struct context *ctx, bool json)
 		return EX_UNAVAILABLE;
 	buf_init(&p.reason, 8192);
 	/* asctime(3) has English names whatever the locale; so has "C" */
-	rc = queue_access_list(q, QUEUE_WHERE_ALL, NULL,
+	rc = queue_access_list(q, QUEUE_WHERE_ALL |
+	    QUEUE_WHERE_BIT(QUEUE_IN_MAILDROP), NULL,
 	    json ? print_json : print_item, &p, &r);
 	if (rc == 0 && !json) {
 		if (r.count == 0)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "ipc/conv.h"
+#include "msgs/maildrop.h"
 #include "postern/queue_access.h"
 
 #define SEND_TIMEOUT (60 * CLOCK_SECOND)
@@ -17,17 +18,18 @@
 struct queue_access {
 	struct conv *conv;		/* or */
 	struct queue_direct *direct;
+	int maildrop;			/* beside direct; -1: none */
 };
 
 static const char *const where_names[] = {
 	[QUEUE_IN_ACTIVE] = "active", [QUEUE_IN_INCOMING] = "incoming",
 	[QUEUE_IN_DEFERRED] = "deferred", [QUEUE_IN_HOLD] = "hold",
-	[QUEUE_IN_CORRUPT] = "corrupt"
+	[QUEUE_IN_CORRUPT] = "corrupt", [QUEUE_IN_MAILDROP] = "maildrop"
 };
 
 const char *queue_where_name(uint64_t where)
 {
-	return where >= QUEUE_IN_ACTIVE && where <= QUEUE_IN_CORRUPT
+	return where >= QUEUE_IN_ACTIVE && where <= QUEUE_IN_MAILDROP
 	    ? where_names[where] : "unknown";
 }
 
@@ -122,16 +124,18 @@ struct queue_access *queue_access_open(const struct context *ctx,
 		free(q);
 		return NULL;
 	}
+	q->maildrop = -1;
 	q->conv = connect_pickup(spool);
-	if (q->conv == NULL && want == QUEUE_ACCESS_RUNNING)
+	if (q->conv == NULL && want == QUEUE_ACCESS_RUNNING) {
 		complain("fatal: %s - mail system is down", down);
-	else if (q->conv == NULL)
+	} else if (q->conv == NULL) {
+		q->maildrop = openat(spool, "maildrop", O_RDONLY |
+		    O_DIRECTORY | O_CLOEXEC);
 		q->direct = open_direct(spool, down);
-	close(spool);
-	if (q->conv == NULL && q->direct == NULL) {
-		free(q);
-		return NULL;
 	}
+	close(spool);
+	if (q->conv == NULL && q->direct == NULL)
+		queue_access_close(&q);
 	return q;
 }
 
@@ -143,6 +147,8 @@ void queue_access_close(struct queue_access **qp)
 		return;
 	conv_close(&q->conv);
 	queue_direct_close(&q->direct);
+	if (q->maildrop >= 0)
+		close(q->maildrop);
 	free(q);
 	*qp = NULL;
 }
@@ -191,14 +197,69 @@ static int next_answer(struct queue_access *q, const struct msg_schema *want,
 	return -1;
 }
 
+struct telling {
+	queue_item_fn *fn;
+	void *ctx;
+};
+
+static int tell_item(const struct queue_item *m, void *ctx)
+{
+	struct telling *t = ctx;
+
+	t->fn(m, t->ctx);
+	return 0;
+}
+
+/* Takes the effective ids of a file's owner; by way of root, if we are. */
+static int take_rights(uid_t uid, gid_t gid)
+{
+	if (getuid() != 0 || geteuid() == uid)
+		return 0;
+	return seteuid(0) < 0 || setegid(gid) < 0 || seteuid(uid) < 0 ? -1
+	    : 0;
+}
+
+/* maildrop/ of a suite that is down, with the rights of who owns it: that is
+ * pickup, whose group may read what users left. */
+static int list_maildrop(struct queue_access *q, queue_item_fn *fn, void *ctx,
+    struct queue_result *r)
+{
+	struct telling t = { fn, ctx };
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	uint64_t count = 0, octets = 0;
+	struct stat st;
+	int rc;
+
+	if (q->maildrop < 0)
+		return 0;
+	rc = fstat(q->maildrop, &st);
+	if (rc == 0)
+		rc = take_rights(st.st_uid, st.st_gid);
+	if (rc == 0)
+		rc = maildrop_list(q->maildrop, tell_item, &t, &count,
+		    &octets);
+	if (take_rights(uid, gid) < 0)
+		rc = -1;
+	if (rc < 0)
+		complain("fatal: maildrop: %s", strerror(errno));
+	r->count += count;
+	r->octets += octets;
+	return rc;
+}
+
 static int list_some(struct queue_access *q, const struct queue_list *m,
     queue_item_fn *fn, void *ctx, struct queue_result *r)
 {
 	struct queue_item item;
 	int rc;
 
-	if (q->direct != NULL)
+	if (q->direct != NULL) {
+		if (m->where & QUEUE_WHERE_BIT(QUEUE_IN_MAILDROP) &&
+		    m->ids.n == 0 && list_maildrop(q, fn, ctx, r) < 0)
+			return -1;
 		return queue_direct_list(q->direct, m, fn, ctx, r);
+	}
 	if (ask(q, &queue_list_schema, m) < 0)
 		return -1;
 	while ((rc = next_answer(q, &queue_item_schema, &item, r)) > 0)

@@ -46,9 +46,9 @@ int queue_access_order(struct queue_access *, const struct queue_order *,
 int queue_access_show(struct queue_access *, struct str id,
     uint64_t *where_r, int64_t *due_r);
 
-/* "active", "incoming", "deferred", "hold", "corrupt" */
+/* "active", "incoming", "deferred", "hold", "corrupt", "maildrop" */
 const char *queue_where_name(uint64_t where);
-/* Its bit, or 0: no such name. */
+/* The bit of a place that qmgr has, or 0: no such name. */
 uint64_t queue_where_bit(const char *name);
 
 /* --- queue_direct.c: the spool itself --- */

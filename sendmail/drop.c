@@ -14,10 +14,11 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/sys.h"
+#include "msgs/maildrop.h"
 #include "sendmail/sendmail.h"
 
 /* Readable by pickup's group, and marked: whole. */
-#define MODE_READY 0740
+#define MODE_READY (0640 | MAILDROP_MARK)
 
 struct drop {
 	int dir, fd;

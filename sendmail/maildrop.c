@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/sys.h"
+#include "msgs/maildrop.h"
 #include "sendmail/pickup.h"
 #include "sendmail/submission.h"
 #include "service/service.h"
@@ -63,41 +64,6 @@ bool maildrop_drain(void)
 
 /* --- one file --- */
 
-/* Reads exactly n octets; 1, 0 at the end, -1. */
-static int read_full(int fd, void *p, size_t n)
-{
-	size_t got = 0;
-
-	while (got < n) {
-		ssize_t k = read(fd, (char *)p + got, n - got);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k < 0)
-			return -1;
-		if (k == 0)
-			return got == 0 ? 0 : -1;
-		got += (size_t)k;
-	}
-	return 1;
-}
-
-/* The next packet as a view into `room` (MSG_MAX octets); -1: none. */
-static int read_packet(int fd, char *room, struct str *wire_r)
-{
-	unsigned char len[4];
-	size_t n;
-
-	if (read_full(fd, len, 4) != 1)
-		return -1;
-	n = len[0] | (size_t)len[1] << 8 | (size_t)len[2] << 16 |
-	    (size_t)len[3] << 24;
-	if (n < 2 || n > MSG_MAX || read_full(fd, room, n) != 1)
-		return -1;
-	*wire_r = str_n(room, n);
-	return 0;
-}
-
 /* A message in the file, whose envelope lives in the arena. */
 struct dropped {
 	int fd;
@@ -113,7 +79,7 @@ static int read_submit(struct dropped *d, const char **why)
 {
 	struct str wire;
 
-	if (read_packet(d->fd, d->room, &wire) < 0 ||
+	if (maildrop_read(d->fd, d->room, &wire) < 0 ||
 	    (wire.p = arena_str(d->arena, wire).p) == NULL) {
 		*why = "no envelope";
 		return -1;
@@ -134,7 +100,7 @@ static int feed(struct dropped *d, struct submission *s, const char **why)
 
 	while (submission_reply(s) == NULL) {
 		*why = "it ends before the message does";
-		if (read_packet(d->fd, d->room, &wire) < 0)
+		if (maildrop_read(d->fd, d->room, &wire) < 0)
 			return -1;
 		arena_reset(d->scratch);
 		if (msg_id(wire) == pickup_rcpts_schema.id && !has_content) {
@@ -166,7 +132,7 @@ static void look_at_header(struct dropped *d)
 	const char *why;
 	struct str wire;
 
-	while (d->header.n == 0 && read_packet(d->fd, d->room, &wire) == 0) {
+	while (d->header.n == 0 && maildrop_read(d->fd, d->room, &wire) == 0) {
 		arena_reset(d->scratch);
 		if (msg_decode(&pickup_data_schema, wire, NULL, 0, d->scratch,
 			&data, &why) == 0) {
@@ -270,20 +236,6 @@ static void put_aside(struct pass *p, const char *name)
 	p->has_changed = true;
 }
 
-/* NULL, or why this is not a message that is ready. */
-static const char *judge(const struct pass *p, const struct stat *st)
-{
-	if (!S_ISREG(st->st_mode))
-		return "not a regular file";
-	if (st->st_gid != p->gid)
-		return "it was not made here";
-	if (st->st_nlink != 1)
-		return "it has more than one link";
-	if (!(st->st_mode & S_IXUSR))
-		return "unfinished";
-	return NULL;
-}
-
 /* What is not taken: true when it is to be forgotten. */
 static void refuse_name(struct pass *p, const char *name,
     const struct stat *st, const char *why)
@@ -353,7 +305,7 @@ static void take_file(struct pass *p, const char *name)
 
 	if (fstatat(p->dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	if ((why = judge(p, &st)) != NULL) {
+	if ((why = maildrop_judge(&st, p->gid)) != NULL) {
 		refuse_name(p, name, &st, why);
 		return;
 	}
@@ -369,7 +321,7 @@ static void take_file(struct pass *p, const char *name)
 	 * lock, what the descriptor says counts. */
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		p->has_more = true;
-	} else if (fstat(fd, &st) < 0 || judge(p, &st) != NULL) {
+	} else if (fstat(fd, &st) < 0 || maildrop_judge(&st, p->gid) != NULL) {
 		p->has_more = true;
 	} else if (count_owner(p, &st)) {
 		switch (take_message(fd, st.st_uid, name)) {

@@ -3,9 +3,12 @@
  *
  * qmgr does not know who asks: this is the place that says who may.
  */
+#include <errno.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "msgs/maildrop.h"
 #include "sendmail/pickup.h"
 #include "service/service.h"
 
@@ -48,8 +51,36 @@ static int refuse(struct conv *c, const struct msg_schema *schema,
 	    : say(c, &queue_end_schema, &end);
 }
 
-/* Passes answers on up to the last one. 0, -1 client, -2 qmgr. */
-static int pass_answers(struct conv *c, struct conv *qmgr)
+static int say_item(const struct queue_item *m, void *ctx)
+{
+	return say(ctx, &queue_item_schema, m);
+}
+
+/*
+ * What waits in maildrop/ only we may read; it is shown as the queue is, to
+ * everybody, but for the names of the files. Ids that are asked for are
+ * qmgr's. Before qmgr answers: what is taken meanwhile is listed twice rather
+ * than never. 0, or -1: the client is gone.
+ */
+static int list_maildrop(struct conv *c, const struct queue_list *m,
+    struct queue_end *sum)
+{
+	*sum = (struct queue_end){ 0 };
+	if (!(m->where & QUEUE_WHERE_BIT(QUEUE_IN_MAILDROP)) || m->ids.n > 0)
+		return 0;
+	errno = 0;
+	if (maildrop_list(service_dir("maildrop"), say_item, c, &sum->count,
+		&sum->octets) == 0)
+		return 0;
+	if (errno != 0)
+		log_warn("maildrop: %s", strerror(errno));
+	return -1;
+}
+
+/* Passes answers on up to the last one, to which `sum` is added. 0, -1
+ * client, -2 qmgr. */
+static int pass_answers(struct conv *c, struct conv *qmgr,
+    const struct queue_end *sum)
 {
 	static const struct msg_schema *const allowed[] = {
 		&queue_item_schema, &queue_changed_schema, &queue_end_schema,
@@ -69,6 +100,10 @@ static int pass_answers(struct conv *c, struct conv *qmgr)
 		if (conv_recv(qmgr, allowed, 4, &got, &m,
 			clock_now() + ASK_TIMEOUT, &why) != CONV_MESSAGE)
 			return -2;
+		if (got == &queue_end_schema) {
+			m.end.count += sum->count;
+			m.end.octets += sum->octets;
+		}
 		rc = say(c, got, &m);
 		msg_close_fds(got, &m);
 		if (rc < 0)
@@ -82,6 +117,7 @@ int operator_serve(struct conv *c, uid_t uid, const struct msg_schema *schema,
     const union operator_message *m)
 {
 	struct edge *edge = service_edge("qmgr");
+	struct queue_end sum = { 0 };
 	struct conv *qmgr;
 	const char *why;
 	int rc;
@@ -91,6 +127,9 @@ int operator_serve(struct conv *c, uid_t uid, const struct msg_schema *schema,
 		    (unsigned)uid);
 		return refuse(c, schema, "only the superuser may do that");
 	}
+	if (schema == &queue_list_schema &&
+	    list_maildrop(c, &m->list, &sum) < 0)
+		return -1;
 	qmgr = edge == NULL ? NULL : edge_open(edge,
 	    clock_now() + OPEN_TIMEOUT);
 	if (qmgr == NULL)
@@ -98,7 +137,7 @@ int operator_serve(struct conv *c, uid_t uid, const struct msg_schema *schema,
 	if (conv_send(qmgr, schema, m, clock_now() + ASK_TIMEOUT, &why) < 0)
 		rc = -2;
 	else
-		rc = pass_answers(c, qmgr);
+		rc = pass_answers(c, qmgr, &sum);
 	if (rc == 0)
 		conv_keep(&qmgr);
 	else

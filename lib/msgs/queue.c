@@ -1,7 +1,7 @@
 #include "msgs/queue.h"
 
 static const struct msg_field list_fields[] = {
-	MSG_U64(struct queue_list, where, 63),
+	MSG_U64(struct queue_list, where, 127),
 	MSG_STRS(struct queue_list, ids, QUEUE_IDS_MAX),
 };
 const struct msg_schema queue_list_schema =
@@ -9,7 +9,7 @@ const struct msg_schema queue_list_schema =
 
 static const struct msg_field item_fields[] = {
 	MSG_STR(struct queue_item, queue_id, 64),
-	MSG_U64(struct queue_item, where, QUEUE_IN_CORRUPT),
+	MSG_U64(struct queue_item, where, QUEUE_IN_MAILDROP),
 	MSG_I64(struct queue_item, arrival),
 	MSG_I64(struct queue_item, due),
 	MSG_U64(struct queue_item, size, INT64_MAX),

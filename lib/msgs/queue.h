@@ -9,6 +9,8 @@
  *                    <-------------  queue_item     none or more
  *                    <-------------  queue_end
  *
+ *     (those of QUEUE_IN_MAILDROP come from pickup, before qmgr's)
+ *
  *     queue_order    ------------->
  *                    <-------------  queue_changed  none or more
  *                    <-------------  queue_end
@@ -28,13 +30,14 @@ enum queue_where {
 	QUEUE_IN_INCOMING,	/* committed, not yet taken up */
 	QUEUE_IN_DEFERRED,
 	QUEUE_IN_HOLD,
-	QUEUE_IN_CORRUPT
+	QUEUE_IN_CORRUPT,
+	QUEUE_IN_MAILDROP	/* not yet taken by pickup, which lists it */
 };
 #define QUEUE_WHERE_BIT(where) (UINT64_C(1) << (where))
-#define QUEUE_WHERE_ALL UINT64_C(0x1e) /* all but corrupt */
+#define QUEUE_WHERE_ALL UINT64_C(0x1e) /* all that qmgr has but corrupt */
 
 struct queue_list {
-	uint64_t where;       /* bits */
+	uint64_t where;       /* bits; 0: QUEUE_WHERE_ALL */
 	struct strs ids;      /* only these; empty: all */
 };
 

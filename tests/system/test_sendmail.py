@@ -1,9 +1,11 @@
 """Mail from the command line: running, stopped, hostile."""
+import json
 import os
 import re
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -256,6 +258,81 @@ def test_what_is_refused_later_is_told_by_mail(new_instance):
     assert b"bob@our.test" in m and b"too big" in m and b"Subject: s" in m
     wait_until(lambda: os.listdir(maildrop(inst)) == [])
     assert inst.messages("bob") == []
+
+
+def queue(inst, **kw):
+    p = subprocess.run([os.path.join(BIN, "postqueue"), "-c", inst.etc, "-j"],
+                       capture_output=True, timeout=60, check=False, **kw)
+    assert p.returncode == 0, p.stderr
+    return [json.loads(line) for line in p.stdout.splitlines()]
+
+
+def test_the_queue_shows_what_waits_in_maildrop(new_instance):
+    # no filesystem has that much: cleanup takes nothing
+    inst = new_instance(sets=["queue_minfree=1000000000000000"])
+    let_others_in(inst)
+    inst.stop()
+    rcpts = [f"anna+{i}@our.test" for i in range(2500)]
+    assert sendmail(inst, "-f", "me@here.test", "-t", text="To: "
+                    + ",\n ".join(rcpts) + "\n\nx\n").returncode == 0
+    (many,) = os.listdir(maildrop(inst))
+    then = 1700000000
+    os.utime(os.path.join(maildrop(inst), many), (then, then))
+    assert sendmail(inst, "-f", "<>", "bob@our.test").returncode == 0
+    (name,) = set(os.listdir(maildrop(inst))) - {many}
+    with open(os.path.join(maildrop(inst), name), "rb") as f:
+        wire = f.read()
+    gid = os.stat(maildrop(inst)).st_gid
+
+    def make(path, data, mode=0o740):
+        path = os.path.join(maildrop(inst), path)
+        with open(path, "wb") as f:
+            f.write(data)
+        os.chown(path, -1, gid)
+        os.chmod(path, mode)
+
+    # octets that no reader of the list is to see; then what is no message
+    make("odd", wire.replace(b"bob@our.test", b"b\"bb\n\xff\x1b.test"))
+    make("unmarked", wire, mode=0o640)
+    make("noise", b"\xff" * 100)
+    os.mkfifo(os.path.join(maildrop(inst), "fifo"), 0o740)
+
+    def check(found):
+        found = {len(m["recipients"]) > 1 and "many" or
+                 m["recipients"][0]["address"]: m for m in found}
+        assert set(found) == {"many", "bob@our.test", 'b"bb???.test'}
+        assert all(m["queue_name"] == "maildrop" and
+                   re.fullmatch("[0-9A-F]+", m["queue_id"])
+                   for m in found.values())
+        m = found["many"]
+        assert (m["sender"], m["arrival_time"]) == ("me@here.test", then)
+        assert [r["address"] for r in m["recipients"]] == rcpts
+        assert m["message_size"] > 2500 * 16
+        assert found["bob@our.test"]["sender"] == "MAILER-DAEMON"
+        return m["queue_id"]
+
+    qid = check(queue(inst))
+    text = inst.command("mailq").stdout
+    when = time.strftime("%a %b %e %T", time.localtime(then))
+    assert re.search(rf"^{qid} +\d+ {when}  me@here.test$", text, re.M)
+    assert re.search(r"^-- \d+ Kbytes in 3 Requests\.$", text, re.M)
+    os.remove(os.path.join(maildrop(inst), "noise"))
+    inst.start()
+    inst.wait_log("maildrop/fifo: not a regular file")
+    assert check(queue(inst)) == qid
+    if os.geteuid() == 0:
+        check(queue(inst, user=NOBODY, group=NOBODY, extra_groups=[]))
+    text = inst.command("postern", "queue", "list").stdout
+    assert re.search(r"^-- \d+ Kbytes in 3 Requests\.$", text, re.M)
+    # they are nobody's to order yet
+    assert inst.command("postsuper", "-d", "ALL").returncode == 0
+    check(queue(inst))
+    p = inst.command("postconf", "-e", "queue_minfree=0")
+    assert p.returncode == 0, p.stderr
+    os.remove(os.path.join(maildrop(inst), "unmarked"))
+    inst.command("postern", "reload")
+    inst.wait_messages("bob", 1)
+    wait_until(lambda: queue(inst) == [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs other users")
