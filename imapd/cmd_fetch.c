@@ -190,6 +190,7 @@ static void write_message(struct fetching *g, uint32_t seq, bool news)
 	    g->f->section_count > 0;
 	struct mailbox_text text;
 	const char *why = NULL;
+	bool is_whole = true;
 	int rc = 0;
 
 	if (needs_text &&
@@ -209,10 +210,17 @@ static void write_message(struct fetching *g, uint32_t seq, bool news)
 	}
 	if (needs_text) {
 		rc = write_text(g, &text);
+		is_whole = mailbox_text_is_whole(&text);
 		mailbox_text_close(s->mailbox, &text);
 	}
+	/* Half an answer is out: there is no way to take it back. */
+	if (!is_whole) {
+		log_warn("user=<%s>: message %u was cut while it was read",
+		    s->server->user, mailbox_get(s->mailbox, seq).uid);
+		session_enter(s, SESSION_ENDED, "a message was cut");
+		return;
+	}
 	if (rc < 0 || s->out.failed) {
-		/* Half an answer is out: there is no way to take it back. */
 		log_warn("user=<%s>: message %u needs too much memory",
 		    s->server->user, mailbox_get(s->mailbox, seq).uid);
 		session_enter(s, SESSION_ENDED, "an answer is too large");

@@ -173,8 +173,10 @@ bool search_matches(const struct search *q, struct search_message *x)
 
 	x->is_open = x->is_parsed = x->failed = false;
 	found = match_list(q->keys, x);
-	if (x->is_open)
+	if (x->is_open) {
+		x->failed |= !mailbox_text_is_whole(&x->text);
 		mailbox_text_close(x->s->mailbox, &x->text);
+	}
 	x->is_open = false;
 	return found && !x->failed;
 }

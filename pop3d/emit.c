@@ -79,8 +79,6 @@ int emit_message(struct stream *s, struct str raw, uint64_t lines, bool all)
 		put_line_end(&e);
 		in_body |= line.n == 0;
 	}
-	put(&e, STR("."));
-	put_line_end(&e);
 	flush(&e);
 	return e.rc;
 }

@@ -141,6 +141,11 @@ void session_send_message(struct session *s, uint32_t number, uint64_t lines,
 		session_ok(s, "Top of message %u follows", number);
 	if (emit_message(s->stream, text.raw, lines, all) < 0)
 		session_enter(s, SESSION_ENDED, stream_why(s->stream));
+	else if (mailbox_text_is_whole(&text))
+		session_dot(s);
+	else /* what the client has is no message: it has no end */
+		session_enter(s, SESSION_ENDED,
+		    "a message was cut while it was sent");
 	mailbox_text_close(s->mailbox, &text);
 }
 

@@ -115,15 +115,19 @@ int mailbox_size(struct mailbox *, uint32_t seq, uint64_t *size_r);
 /*
  * A message's text, in memory or mapped. raw has LF line ends (or what the
  * file holds), wire its exact size as wire.h sends it. One may be open at a
- * time in a mailbox object; it lives until mailbox_text_close().
+ * time in a mailbox object; it lives until mailbox_text_close(), by the same
+ * thread.
  */
 struct mailbox_text {
 	struct str raw;
 	uint64_t wire;
-	void *map;		/* internal */
+	struct mapped *map;	/* internal */
 };
 int mailbox_text_open(struct mailbox *, uint32_t seq,
     struct mailbox_text *, const char **why_r);
+/* False: somebody cut the file since it was opened, and what was missing was
+ * read as zeros. Asked before what was made of it counts. */
+bool mailbox_text_is_whole(const struct mailbox_text *);
 void mailbox_text_close(struct mailbox *, struct mailbox_text *);
 /* A read-only descriptor of the message file; the caller closes it. */
 int mailbox_open_file(struct mailbox *, uint32_t seq, const char **why_r);

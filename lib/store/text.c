@@ -1,12 +1,12 @@
 /* text.c - a message's text, date and size */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/sys.h"
 #include "store/mailbox_int.h"
+#include "store/mapped.h"
 #include "store/wire.h"
 
 /* Up to here a message is read into memory of ours: cheaper than a mapping. */
@@ -66,17 +66,6 @@ static int read_text(struct mailbox *mb, int fd, size_t n,
 	return 0;
 }
 
-static int map_text(int fd, size_t n, struct mailbox_text *t)
-{
-	void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-
-	if (p == MAP_FAILED)
-		return -1;
-	t->map = p;
-	t->raw = str_n(p, n);
-	return 0;
-}
-
 static int64_t size_in_name(const struct mailbox *mb,
     const struct uidlist_message *m)
 {
@@ -105,37 +94,55 @@ static void note_size(struct mailbox *mb, uint32_t seq, uint64_t wire)
 	mailbox_note_info(mb, m);
 }
 
+/* Takes the descriptor. */
+static int read_file(struct mailbox *mb, int fd, struct mailbox_text *t)
+{
+	struct stat st;
+	int rc = -1;
+
+	if (fstat(fd, &st) == 0) {
+		if (!S_ISREG(st.st_mode) || st.st_size > SSIZE_MAX) {
+			errno = EIO;
+		} else if ((size_t)st.st_size <= READ_MAX) {
+			rc = read_text(mb, fd, (size_t)st.st_size, t);
+		} else if ((t->map = mapped_open(fd,
+		    (size_t)st.st_size)) != NULL) {
+			t->raw = mapped_str(t->map);
+			return 0;
+		}
+	}
+	sys_close(fd);
+	return rc;
+}
+
 int mailbox_text_open(struct mailbox *mb, uint32_t seq,
     struct mailbox_text *t, const char **why_r)
 {
-	struct stat st;
-	int fd, rc = -1;
+	int fd;
 
 	*t = (struct mailbox_text){ .map = NULL };
 	if ((fd = mailbox_open_file(mb, seq, why_r)) < 0)
 		return -1;
-	if (fstat(fd, &st) == 0) {
-		if (!S_ISREG(st.st_mode) || st.st_size > SSIZE_MAX)
-			errno = EIO;
-		else if ((size_t)st.st_size <= READ_MAX)
-			rc = read_text(mb, fd, (size_t)st.st_size, t);
-		else
-			rc = map_text(fd, (size_t)st.st_size, t);
-	}
-	if (rc < 0)
-		store_fail_errno(why_r, "The message cannot be read");
-	sys_close(fd);
-	if (rc < 0)
-		return -1;
+	if (read_file(mb, fd, t) < 0)
+		return store_fail_errno(why_r, "The message cannot be read");
 	t->wire = wire_size(t->raw);
+	if (!mailbox_text_is_whole(t)) {
+		mailbox_text_close(mb, t);
+		return store_fail(why_r, EIO, "The message was cut while it "
+		    "was read");
+	}
 	note_size(mb, seq, t->wire);
 	return 0;
 }
 
+bool mailbox_text_is_whole(const struct mailbox_text *t)
+{
+	return t->map == NULL || mapped_is_whole(t->map);
+}
+
 void mailbox_text_close(struct mailbox *mb, struct mailbox_text *t)
 {
-	if (t->map != NULL)
-		munmap(t->map, t->raw.n);
+	mapped_close(&t->map);
 	*t = (struct mailbox_text){ .map = NULL };
 	if (mb->scratch_room > KEEP_MAX) {
 		free(mb->scratch);

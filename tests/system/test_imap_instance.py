@@ -134,3 +134,32 @@ def test_stop_says_bye(new_instance):
     assert instance.stop().returncode == 0
     assert t.response().startswith("* BYE ")
     assert time.monotonic() - began < 60
+
+
+def test_a_message_that_is_cut_while_it_is_fetched_ends_that_session_alone(
+        talk, instance):
+    """By its owner, with a shell: what imapd has of it is no memory any
+    more."""
+    other, t = talk("bob"), talk("bob")
+    other.ok("SELECT INBOX")
+    assert t.append("Subject: first\r\n\r\nx\r\n").status == "OK"
+    folder = os.path.join(instance.maildir("bob"), "cur")
+    path = os.path.join(folder, "1.cut.host:2,")
+    owner = os.stat(folder)
+    with open(path, "w", encoding="ascii") as f:
+        f.write("Subject: large\n\n" + ("x" * 79 + "\n") * 600_000)
+    os.chown(path, owner.st_uid, owner.st_gid)
+    a = t.ok("SELECT INBOX")
+    number = a.one(r"^(\d+) EXISTS").group(1)
+    before = instance.pids("imapd")
+    t.send(f"x FETCH {number} BODY.PEEK[]\r\n")
+    announced = int(re.search(r"\{(\d+)\}$", t.line())[1])
+    assert announced > 48_000_000
+    os.truncate(path, 300_000)
+    got = t.rest(60)
+    assert len(got) < announced and "x OK" not in got[-100:]
+    instance.wait_log("was cut while it was read")
+    other.ok("NOOP")
+    assert instance.pids("imapd") == before
+    # Now it is what it is.
+    assert "{3" in other.ok(f"FETCH {number} BODY.PEEK[]").untagged[-1][:60]

@@ -195,3 +195,28 @@ def test_too_many_errors_end_the_session(mail):
         pass
     assert 10 <= count < 50
     t.close()
+
+
+def test_a_message_that_is_cut_while_it_is_sent_has_no_end(mail):
+    """What came is no message: the client must not delete it as one."""
+    folder = os.path.join(mail.maildir("anna"), "cur")
+    path = os.path.join(folder, "1.cut.host:2,")
+    owner = os.stat(folder)
+    with open(path, "w", encoding="ascii") as f:
+        f.write("Subject: large\n\n" + ("x" * 79 + "\n") * 600_000)
+    os.chown(path, owner.st_uid, owner.st_gid)
+    t = Talk(mail)
+    t.send("LIST\r\n")
+    assert t.line().startswith(b"+OK")
+    sizes = dict(map(int, row.split()) for row in iter(t.line, b".\r\n"))
+    (number,) = [n for n, size in sizes.items() if size > 48_000_000]
+    before = mail.pids("pop3d")
+    t.send(f"RETR {number}\r\n")
+    assert t.line().startswith(b"+OK")
+    os.truncate(path, 300_000)
+    got = t.file.read()
+    assert not got.endswith(b"\r\n.\r\n")
+    mail.wait_log("a message was cut while it was sent")
+    assert mail.pids("pop3d") == before
+    t.close()
+    os.unlink(path)

@@ -21,6 +21,7 @@ static size_t emit(struct str raw, uint64_t lines, bool all, char *out,
 	s = stream_new(sv[0]);
 	assert_non_null(s);
 	assert_int_equal(emit_message(s, raw, lines, all), 0);
+	assert_int_equal(stream_write(s, STR(".\r\n")), 0);
 	stream_free(&s);
 	while ((k = read(sv[1], out + n, size - n)) > 0)
 		n += (size_t)k;

@@ -440,18 +440,25 @@ static void sizes_are_told_without_the_file_and_right_with_it(void **state)
 	mailbox_close(&mb);
 }
 
-static void a_large_message_is_mapped(void **state)
+static char *lines_of_text(size_t n)
 {
-	struct fixture *f = *state;
-	size_t n = 1000000;
 	char *text = malloc(n + 1);
-	struct mailbox_text t;
-	struct mailbox *mb;
 
 	memset(text, 'x', n);
 	for (size_t i = 79; i < n; i += 80)
 		text[i] = '\n';
 	text[n] = '\0';
+	return text;
+}
+
+static void a_large_message_is_mapped(void **state)
+{
+	struct fixture *f = *state;
+	size_t n = 1000000;
+	char *text = lines_of_text(n);
+	struct mailbox_text t;
+	struct mailbox *mb;
+
 	other_writes(f, "cur/1000.M1P1Q1.x:2,", text);
 	mb = select_mailbox(f, "INBOX");
 	assert_int_equal(mailbox_text_open(mb, 1, &t, NULL), 0);
@@ -459,6 +466,25 @@ static void a_large_message_is_mapped(void **state)
 	assert_int_equal(t.raw.n, n);
 	assert_int_equal(t.wire, n + n / 80);
 	assert_memory_equal(t.raw.p, text, n);
+	mailbox_text_close(mb, &t);
+	mailbox_close(&mb);
+	free(text);
+}
+
+static void a_message_that_is_cut_meanwhile_is_not_whole(void **state)
+{
+	struct fixture *f = *state;
+	char *text = lines_of_text(1000000), full[4200];
+	struct mailbox_text t;
+	struct mailbox *mb;
+
+	other_writes(f, "cur/1000.M1P1Q1.x:2,", text);
+	snprintf(full, sizeof(full), "%s/cur/1000.M1P1Q1.x:2,", f->path);
+	mb = select_mailbox(f, "INBOX");
+	assert_int_equal(mailbox_text_open(mb, 1, &t, NULL), 0);
+	assert_true(mailbox_text_is_whole(&t));
+	assert_int_equal(truncate(full, 999999), 0);
+	assert_false(mailbox_text_is_whole(&t));
 	mailbox_text_close(mb, &t);
 	mailbox_close(&mb);
 	free(text);
@@ -734,6 +760,7 @@ int main(void)
 		TEST(two_names_of_one_file_are_one_message),
 		TEST(sizes_are_told_without_the_file_and_right_with_it),
 		TEST(a_large_message_is_mapped),
+		TEST(a_message_that_is_cut_meanwhile_is_not_whole),
 		TEST(append_gives_uid_flags_keywords_and_date),
 		TEST(copy_keeps_flags_keywords_and_date),
 		TEST(a_copy_that_fails_leaves_nothing),
