@@ -58,9 +58,10 @@ static bool receive(struct conv *c, struct message *m, bool *has_content,
 }
 
 /* One message; true when the conversation may hold another. */
-static bool serve_message(struct conv *c, const struct submit_begin *b)
+static bool serve_message(struct conv *c, const char *client,
+    const struct submit_begin *b)
 {
-	struct message *m = message_new(service_params(), b);
+	struct message *m = message_new(service_params(), client, b);
 	bool has_content = b->content.n > 0 || b->last, last = b->last;
 	const struct submit_reply *reply;
 	const char *why;
@@ -98,7 +99,7 @@ static void converse(struct conv *c, const char *client)
 
 		if (how == CONV_BROKEN)
 			log_warn("%s: %s", client, why);
-		if (how != CONV_MESSAGE || !serve_message(c, &b))
+		if (how != CONV_MESSAGE || !serve_message(c, client, &b))
 			break;
 	}
 	conv_close(&c);

@@ -166,7 +166,20 @@ static void add_always_bcc(struct message *m)
 		message_rcpts(m, &r);
 }
 
-struct message *message_new(const struct params *params,
+/*
+ * When it came: expiry, delay= and the dates that are added count from then.
+ * What says it is the time of a file that is a user's, so that it may be
+ * anything; who writes 1970 there had no clock.
+ */
+static int64_t find_arrival(const char *client, int64_t since)
+{
+	int64_t now = clock_wall();
+
+	return strcmp(client, "pickup") == 0 && since <= now &&
+	    since >= now - MESSAGE_WAIT_MAX ? since : now;
+}
+
+struct message *message_new(const struct params *params, const char *client,
     const struct submit_begin *b)
 {
 	struct message *m = calloc(1, sizeof(*m));
@@ -177,7 +190,7 @@ struct message *message_new(const struct params *params,
 	if (m == NULL)
 		return NULL;
 	m->params = params;
-	m->arrival = clock_wall();
+	m->arrival = find_arrival(client, b->since);
 	buf_init(&m->head, HEADER_MAX + SUBMIT_CHUNK);
 	if ((m->arena = arena_new(ARENA_MAX)) == NULL) {
 		free(m);

@@ -19,11 +19,16 @@
 
 struct message;
 
+/* A message cannot have waited longer: the clock was wrong then. */
+#define MESSAGE_WAIT_MAX (30 * 24 * 3600 * INT64_C(1000000)) /* microseconds */
+
 /*
- * Takes a file from the stock and what came first (strings are copied). NULL
- * without memory. A refusal shows in message_reply().
+ * Takes a file from the stock and what came first (strings are copied).
+ * client: the program that sends it, as the edge says; only of `pickup` it is
+ * believed since when a message waits. NULL without memory. A refusal shows
+ * in message_reply().
  */
-struct message *message_new(const struct params *,
+struct message *message_new(const struct params *, const char *client,
     const struct submit_begin *);
 /* Gives the file back if it was not committed. */
 void message_free(struct message **);

@@ -68,6 +68,7 @@ bool maildrop_drain(void)
 struct dropped {
 	int fd;
 	uid_t uid;
+	int64_t since;		/* when it was written, clock_wall() */
 	struct arena *arena;	/* of the envelope */
 	struct arena *scratch;	/* of one packet */
 	char *room;		/* MSG_MAX octets */
@@ -145,7 +146,7 @@ static void look_at_header(struct dropped *d)
 
 static enum fate submit_dropped(struct dropped *d, const char *name)
 {
-	struct submission *s = submission_new(d->uid);
+	struct submission *s = submission_new(d->uid, d->since);
 	const struct pickup_reply *reply;
 	enum fate fate = FATE_DONE;
 	const char *why;
@@ -179,9 +180,10 @@ damaged:
 }
 
 /* fd is the caller's. */
-static enum fate take_message(int fd, uid_t uid, const char *name)
+static enum fate take_message(int fd, const struct stat *st, const char *name)
 {
-	struct dropped d = { .fd = fd, .uid = uid,
+	struct dropped d = { .fd = fd, .uid = st->st_uid,
+		.since = maildrop_since(st),
 		.arena = arena_new(4 * MSG_MAX),
 		.scratch = arena_new(4 * MSG_MAX),
 		.room = malloc(MSG_MAX) };
@@ -324,7 +326,7 @@ static void take_file(struct pass *p, const char *name)
 	} else if (fstat(fd, &st) < 0 || maildrop_judge(&st, p->gid) != NULL) {
 		p->has_more = true;
 	} else if (count_owner(p, &st)) {
-		switch (take_message(fd, st.st_uid, name)) {
+		switch (take_message(fd, &st, name)) {
 		case FATE_DONE:
 			remove_name(p, name);
 			break;

@@ -125,7 +125,7 @@ static bool receive_message(struct conv *c, struct submission *s)
 static void serve_submit(struct conv *c, uid_t uid,
     const struct pickup_submit *m)
 {
-	struct submission *s = submission_new(uid);
+	struct submission *s = submission_new(uid, 0);
 
 	if (s == NULL)
 		return;

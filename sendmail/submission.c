@@ -18,6 +18,7 @@
 
 struct submission {
 	uid_t uid;
+	int64_t since;
 	struct arena *arena;
 	struct conv *conv;		/* to cleanup, once begun */
 	struct submit_begin begin;	/* until it was sent */
@@ -29,7 +30,7 @@ struct submission {
 	struct pickup_reply reply;
 };
 
-struct submission *submission_new(uid_t uid)
+struct submission *submission_new(uid_t uid, int64_t since)
 {
 	struct submission *s = calloc(1, sizeof(*s));
 
@@ -38,6 +39,7 @@ struct submission *submission_new(uid_t uid)
 		return NULL;
 	}
 	s->uid = uid;
+	s->since = since;
 	crlf_emitter_init(&s->emitter, false, 0);
 	buf_init(&s->content, SUBMIT_CHUNK + 3 * PICKUP_CHUNK + 16);
 	return s;
@@ -167,7 +169,8 @@ void submission_begin(struct submission *s, const struct pickup_submit *m)
 		flags |= SUBMIT_SMTPUTF8;
 	s->begin = (struct submit_begin){ .service = str_of(service_name()),
 		.envid = arena_str(s->arena, m->envid), .ret = m->ret,
-		.flags = flags, .local_uid = s->uid };
+		.flags = flags, .local_uid = s->uid,
+		.since = s->since };
 	complete_sender(s, m->sender);
 	if (s->has_reply || fill_rcpts(s, &m->rcpts, &r) < 0)
 		return;
@@ -351,7 +354,7 @@ static void compose(struct buf *b, struct str sender,
 int submission_tell(uid_t uid, struct str sender, const struct strs *rcpts,
     const struct pickup_reply *why, struct str header)
 {
-	struct submission *s = submission_new(uid);
+	struct submission *s = submission_new(uid, 0);
 	struct pickup_submit m = { .rcpts = { &sender, 1 } };
 	struct buf text;
 	int rc = -1;

@@ -10,8 +10,8 @@
 
 struct submission;
 
-/* NULL: no memory. */
-struct submission *submission_new(uid_t);
+/* since: when the message was left, clock_wall(); 0: now. NULL: no memory. */
+struct submission *submission_new(uid_t, int64_t since);
 void submission_free(struct submission **);
 /* Nothing of the messages is kept by reference. */
 void submission_begin(struct submission *, const struct pickup_submit *);

@@ -23,6 +23,15 @@ const char *maildrop_judge(const struct stat *st, gid_t gid)
 	return NULL;
 }
 
+int64_t maildrop_since(const struct stat *st)
+{
+	/* beyond the years that such a number has, it is none */
+	if (st->st_mtim.tv_sec < 0 || st->st_mtim.tv_sec > INT32_MAX * 4096LL)
+		return 0;
+	return (int64_t)st->st_mtim.tv_sec * 1000000 +
+	    st->st_mtim.tv_nsec / 1000;
+}
+
 /* --- packets --- */
 
 /* Reads exactly n octets; 1, 0 at the end, -1. */
@@ -160,8 +169,7 @@ static int tell_message(struct listing *l, int fd, const struct stat *st)
 	    (unsigned long long)st->st_ino);
 	l->item = (struct queue_item){ .queue_id = str_of(id),
 		.where = QUEUE_IN_MAILDROP,
-		.arrival = (int64_t)st->st_mtim.tv_sec * 1000000 +
-		    st->st_mtim.tv_nsec / 1000,
+		.arrival = maildrop_since(st),
 		.size = (uint64_t)st->st_size,
 		.sender = arena_str(l->envelope, shown(l->packet, m.sender)) };
 	more = next_is_rcpts(fd);

@@ -17,6 +17,8 @@
 /* NULL, or why this is not a message that is ready. gid: of the directory,
  * which what is made there inherits. */
 const char *maildrop_judge(const struct stat *, gid_t gid);
+/* When it was written, microseconds since the epoch: what its owner says. */
+int64_t maildrop_since(const struct stat *);
 /* The next packet as a view into `room` (MSG_MAX octets); -1: none that is
  * whole. */
 int maildrop_read(int fd, char *room, struct str *wire_r);

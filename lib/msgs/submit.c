@@ -25,6 +25,7 @@ static const struct msg_field begin_fields[] = {
 	MSG_U64(struct submit_begin, ret, 2),
 	MSG_U64(struct submit_begin, flags, 63),
 	MSG_U64(struct submit_begin, local_uid, UINT32_MAX),
+	MSG_I64(struct submit_begin, since),
 	RCPT_FIELDS(struct submit_begin),
 	MSG_STR(struct submit_begin, content, SUBMIT_CHUNK),
 	MSG_BOOL(struct submit_begin, last),

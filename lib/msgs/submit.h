@@ -58,6 +58,9 @@ struct submit_begin {
 	uint64_t ret;            /* 0 none, 1 FULL, 2 HDRS */
 	uint64_t flags;
 	uint64_t local_uid;      /* pickup: submitter; else UINT32_MAX */
+	int64_t since;           /* pickup: when it was left in maildrop/,
+				    clock_wall(); 0: it came just now. Of
+				    others cleanup believes none */
 	struct strs rcpts;       /* as in submit_rcpts, may be empty */
 	struct strs originals;
 	struct strs transports;

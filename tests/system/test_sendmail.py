@@ -1,4 +1,5 @@
 """Mail from the command line: running, stopped, hostile."""
+import email.utils
 import json
 import os
 import re
@@ -291,16 +292,17 @@ def test_the_queue_shows_what_waits_in_maildrop(new_instance):
         os.chown(path, -1, gid)
         os.chmod(path, mode)
 
-    # octets that no reader of the list is to see; then what is no message
+    # octets that no reader of the list is to see (the message is refused when
+    # it is taken); then what is no message
     make("odd", wire.replace(b"bob@our.test", b"b\"bb\n\xff\x1b.test"))
     make("unmarked", wire, mode=0o640)
     make("noise", b"\xff" * 100)
     os.mkfifo(os.path.join(maildrop(inst), "fifo"), 0o740)
 
-    def check(found):
+    def check(found, odd=()):
         found = {len(m["recipients"]) > 1 and "many" or
                  m["recipients"][0]["address"]: m for m in found}
-        assert set(found) == {"many", "bob@our.test", 'b"bb???.test'}
+        assert set(found) == {"many", "bob@our.test", *odd}
         assert all(m["queue_name"] == "maildrop" and
                    re.fullmatch("[0-9A-F]+", m["queue_id"])
                    for m in found.values())
@@ -311,19 +313,20 @@ def test_the_queue_shows_what_waits_in_maildrop(new_instance):
         assert found["bob@our.test"]["sender"] == "MAILER-DAEMON"
         return m["queue_id"]
 
-    qid = check(queue(inst))
+    qid = check(queue(inst), odd=['b"bb???.test'])
     text = inst.command("mailq").stdout
     when = time.strftime("%a %b %e %T", time.localtime(then))
     assert re.search(rf"^{qid} +\d+ {when}  me@here.test$", text, re.M)
     assert re.search(r"^-- \d+ Kbytes in 3 Requests\.$", text, re.M)
-    os.remove(os.path.join(maildrop(inst), "noise"))
+    for name in ("noise", "odd"):
+        os.remove(os.path.join(maildrop(inst), name))
     inst.start()
     inst.wait_log("maildrop/fifo: not a regular file")
     assert check(queue(inst)) == qid
     if os.geteuid() == 0:
         check(queue(inst, user=NOBODY, group=NOBODY, extra_groups=[]))
     text = inst.command("postern", "queue", "list").stdout
-    assert re.search(r"^-- \d+ Kbytes in 3 Requests\.$", text, re.M)
+    assert re.search(r"^-- \d+ Kbytes in 2 Requests\.$", text, re.M)
     # they are nobody's to order yet
     assert inst.command("postsuper", "-d", "ALL").returncode == 0
     check(queue(inst))
@@ -333,6 +336,46 @@ def test_the_queue_shows_what_waits_in_maildrop(new_instance):
     inst.command("postern", "reload")
     inst.wait_messages("bob", 1)
     wait_until(lambda: queue(inst) == [])
+
+
+def leave(inst, rcpt, age):
+    """A message in maildrop/ that was left so long ago; the second."""
+    before = set(os.listdir(maildrop(inst)))
+    assert sendmail(inst, rcpt).returncode == 0
+    (name,) = set(os.listdir(maildrop(inst))) - before
+    then = time.time() - age
+    os.utime(os.path.join(maildrop(inst), name), (then, then))
+    return int(then)
+
+
+def test_mail_is_as_old_as_when_sendmail_took_it(new_instance):
+    # nobody answers there; what is older than an hour is not tried again
+    inst = new_instance(sets=["relayhost=[127.0.0.1]:1",
+                              "maximal_queue_lifetime=3600s"])
+    inst.stop()
+    leave(inst, "old@elsewhere.test", 7000)
+    then = leave(inst, "young@elsewhere.test", 1000)
+    leave(inst, "anna@our.test", 5000)
+    leave(inst, "bob@our.test", 10 * 365 * 86400)
+    leave(inst, "carol@our.test", -5000)
+    inst.start()
+    inst.wait_log(r"to=<old@elsewhere.test>, .*, delay=70\d\d, delays=70\d\d/"
+                  r"\S+, dsn=4\S+, status=deferred")
+    inst.wait_log(r": from=<\S*>, status=expired, returned to sender")
+    inst.wait_log(r"to=<young@elsewhere.test>, .*, delay=10\d\d, .*deferred")
+    (m,) = wait_until(lambda: [m for m in queue(inst)
+                               if m["queue_name"] == "deferred"])
+    assert m["arrival_time"] == then
+    assert m["recipients"][0]["address"] == "young@elsewhere.test"
+    inst.wait_log(r"to=<anna@our.test>, .*, delay=50\d\d, .*status=sent")
+    # the times of files are what their owners say: those cannot be true
+    for name in ("bob", "carol"):
+        inst.wait_log(rf"to=<{name}@our.test>, .*, delay=\d?\d?(\.\d+)?, "
+                      r".*status=sent")
+    text = wait_until(lambda: [m for m in inst.messages("anna") if
+                               b"Subject: hello" in m.split(b"\n\n")[0]])[0]
+    date = email.utils.parsedate_to_datetime(header(text, "Date")[0])
+    assert 5000 <= time.time() - date.timestamp() < 5100
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs other users")

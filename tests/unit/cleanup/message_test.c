@@ -218,11 +218,12 @@ static struct submit_begin begin_of(uint64_t flags)
 	};
 }
 
-/* The content of the file with that id, after a good commit. */
-static void read_back(struct str id, struct buf *out)
+/* The content of the file with that id, after a good commit; its arrival. */
+static int64_t read_back(struct str id, struct buf *out)
 {
 	struct arena *arena = arena_new(1 << 20);
 	struct queue_reader r;
+	int64_t arrival;
 	char chunk[8192];
 	const char *why;
 	uint64_t number;
@@ -239,7 +240,9 @@ static void read_back(struct str id, struct buf *out)
 	while ((n = queue_reader_read(&r, chunk, sizeof(chunk))) > 0)
 		buf_append_n(out, chunk, (size_t)n);
 	assert_int_equal(n, 0);
+	arrival = r.envelope.arrival;
 	arena_free(&arena);
+	return arrival;
 }
 
 static void wait_commits(unsigned n)
@@ -269,7 +272,7 @@ static void finish(struct message **m)
 static void a_message_is_stored_under_a_received_field(void **state)
 {
 	struct submit_begin b = begin_of(0);
-	struct message *m = message_new(&fake.params, &b);
+	struct message *m = message_new(&fake.params, "smtpd", &b);
 	const struct submit_reply *r;
 	struct buf out;
 
@@ -292,7 +295,7 @@ static void a_message_is_stored_under_a_received_field(void **state)
 static void submitted_mail_is_completed(void **state)
 {
 	struct submit_begin b = begin_of(SUBMIT_FIX);
-	struct message *m = message_new(&fake.params, &b);
+	struct message *m = message_new(&fake.params, "smtpd", &b);
 	struct buf out;
 
 	(void)state;
@@ -309,6 +312,62 @@ static void submitted_mail_is_completed(void **state)
 	buf_fini(&out);
 }
 
+static void expect_now(int64_t arrival, int64_t before)
+{
+	int64_t now = clock_wall();
+
+	assert_true(arrival >= before && arrival <= now);
+}
+
+static int64_t arrival_of(const char *client, int64_t since)
+{
+	struct submit_begin b = begin_of(SUBMIT_FIX);
+	struct message *m;
+	int64_t arrival;
+	struct buf out;
+
+	b.since = since;
+	m = message_new(&fake.params, client, &b);
+	message_content(m, STR("Subject: x\r\n\r\nx\r\n"), true);
+	assert_int_equal(message_reply(m)->code, 250);
+	buf_init(&out, 1 << 20);
+	arrival = read_back(message_reply(m)->queue_id, &out);
+	buf_fini(&out);
+	finish(&m);
+	return arrival;
+}
+
+/* Expiry and delay= count from what the queue file has. */
+static void only_of_pickup_it_is_believed_since_when_mail_waits(void **state)
+{
+	int64_t before = clock_wall(), hour = 3600 * CLOCK_SECOND;
+	static const char *const others[] = { "smtpd", "local", "bounce" };
+	const struct {
+		int64_t since;
+		bool believed;
+	} rows[] = {
+		{ before - hour, true },
+		{ before - MESSAGE_WAIT_MAX + hour, true },
+		{ before - MESSAGE_WAIT_MAX - hour, false },
+		{ before + hour, false }, /* the future */
+		{ 0, false }, { -1, false },
+		{ INT64_MIN, false }, { INT64_MAX, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t got = arrival_of("pickup", rows[i].since);
+
+		if (rows[i].believed)
+			assert_int_equal(got, rows[i].since);
+		else
+			expect_now(got, before);
+		for (size_t k = 0; k < 3; k++)
+			expect_now(arrival_of(others[k], rows[i].since),
+			    before);
+	}
+}
+
 static void pieces_give_the_same_as_the_whole(void **state)
 {
 	static const char content[] = "Subject: x\r\n folded\r\nX: y\r\n\r\n"
@@ -319,7 +378,7 @@ static void pieces_give_the_same_as_the_whole(void **state)
 	buf_init(&out, 1 << 20);
 	for (size_t cut = 0; cut < sizeof(content) - 1; cut++) {
 		struct submit_begin b = begin_of(0);
-		struct message *m = message_new(&fake.params, &b);
+		struct message *m = message_new(&fake.params, "smtpd", &b);
 
 		message_content(m, str_n(content, cut), false);
 		assert_null(message_reply(m));
@@ -354,7 +413,7 @@ static void loops_and_large_things_are_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct submit_begin b = begin_of(0);
-		struct message *m = message_new(&fake.params, &b);
+		struct message *m = message_new(&fake.params, "smtpd", &b);
 		struct buf chunk;
 
 		buf_init(&chunk, SUBMIT_CHUNK);
@@ -388,14 +447,14 @@ static void aliases_are_expanded_and_doubles_collapse(void **state)
 	b.transports = (struct strs){ via, 3 };
 	b.nexthops = b.orcpts = (struct strs){ none, 3 };
 	b.notify = (struct nums){ notify, 3 };
-	m = message_new(&fake.params, &b);
+	m = message_new(&fake.params, "smtpd", &b);
 	message_content(m, STR("x\r\n"), true);
 	assert_int_equal(message_reply(m)->code, 250);
 	finish(&m);
 	assert_string_equal(fake.last_rcpts,
 	    "a@x.test/local b@x.test/local nobody@x.test/error");
 	names[0] = STR("broken@x.test");
-	m = message_new(&fake.params, &b);
+	m = message_new(&fake.params, "smtpd", &b);
 	assert_int_equal(message_reply(m)->code, 451);
 	message_free(&m);
 }
@@ -425,7 +484,7 @@ static void a_disk_that_fails_gives_a_temporary_failure(void **state)
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
 		struct submit_begin b = begin_of(0);
-		struct message *m = message_new(&fake.params, &b);
+		struct message *m = message_new(&fake.params, "smtpd", &b);
 		unsigned commits, returns;
 
 		pthread_mutex_lock(&fake.lock);
@@ -458,6 +517,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_message_is_stored_under_a_received_field),
 		cmocka_unit_test(submitted_mail_is_completed),
+		cmocka_unit_test(
+		    only_of_pickup_it_is_believed_since_when_mail_waits),
 		cmocka_unit_test(pieces_give_the_same_as_the_whole),
 		cmocka_unit_test(loops_and_large_things_are_refused),
 		cmocka_unit_test(aliases_are_expanded_and_doubles_collapse),
