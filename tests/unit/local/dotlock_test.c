@@ -230,9 +230,8 @@ static void leave_lock(struct dotlock *l, int how)
 	die_with(l);
 }
 
-static void contend(unsigned seed)
+static void contend(unsigned n)
 {
-	srand(seed);
 	for (int i = 0; i < ROUNDS; i++) {
 		struct dotlock l;
 
@@ -240,9 +239,10 @@ static void contend(unsigned seed)
 			_exit(2);
 		if (atomic_fetch_add(&shared->inside, 1) != 0)
 			atomic_fetch_add(&shared->met, 1);
-		usleep((useconds_t)(rand() % 300));
+		n = n * 1103515245u + 12345u;
+		usleep((n >> 16) % 300);
 		atomic_fetch_add(&shared->rounds, 1);
-		leave_lock(&l, rand() % 3);
+		leave_lock(&l, (int)((n >> 8) % 3));
 	}
 	_exit(0);
 }
