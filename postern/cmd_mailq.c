@@ -132,6 +132,45 @@ static void print_json(const struct queue_item *m, void *ctx)
 		fputs("]}\n", stdout);
 }
 
+/* --- what nobody tries any more --- */
+
+#define ASIDE_SHOWN 5	/* ids */
+
+struct aside {
+	struct buf ids;
+	uint64_t shown;
+};
+
+static void note_aside(const struct queue_item *m, void *ctx)
+{
+	struct aside *a = ctx;
+
+	if (!m->more && a->shown < ASIDE_SHOWN) {
+		buf_printf(&a->ids, " " STR_FMT, STR_ARG(m->queue_id));
+		a->shown++;
+	}
+}
+
+/*
+ * A message in corrupt/ is no part of the list, whose readers know no such
+ * place. But somebody has to hear of it, and not from the log alone: on
+ * standard error.
+ */
+static void tell_of_corrupt(struct queue_access *q)
+{
+	struct aside a = { 0 };
+	struct queue_result r;
+
+	buf_init(&a.ids, 1024);
+	if (queue_access_list(q, QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT), NULL,
+	    note_aside, &a, &r) == 0 && r.count > 0)
+		complain("warning: %llu message%s in corrupt/, which nobody "
+		    "delivers:%s%s", (unsigned long long)r.count,
+		    r.count == 1 ? "" : "s", buf_cstr(&a.ids),
+		    a.shown < r.count ? " ..." : "");
+	buf_fini(&a.ids);
+}
+
 int queue_print_list(const struct context *ctx, bool json)
 {
 	struct queue_access *q = queue_access_open(ctx, QUEUE_ACCESS_READ,
@@ -157,6 +196,8 @@ int queue_print_list(const struct context *ctx, bool json)
 			    r.count == 1 ? "" : "s");
 	}
 	buf_fini(&p.reason);
+	if (rc == 0)
+		tell_of_corrupt(q);
 	queue_access_close(&q);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;

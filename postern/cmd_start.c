@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "postern/check.h"
+#include "postern/queue_access.h"
 
 #define START_PATIENCE (30 * CLOCK_SECOND)
 #define STOP_PATIENCE (40 * CLOCK_SECOND)
@@ -209,6 +210,7 @@ static int run_reload(const struct context *ctx, int argc, char **argv)
 
 static int run_status(const struct context *ctx, int argc, char **argv)
 {
+	ssize_t corrupt;
 	int pid;
 
 	if (no_arguments(argc, argv) < 0)
@@ -221,6 +223,9 @@ static int run_status(const struct context *ctx, int argc, char **argv)
 	}
 	printf("running, process %d, configuration %s\n", pid,
 	    ctx->config_dir);
+	if ((corrupt = queue_corrupt_count(ctx)) > 0)
+		printf("%zd message%s in corrupt/, which nobody delivers: see "
+		    "mailq\n", corrupt, corrupt == 1 ? "" : "s");
 	return 0;
 }
 

@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "ipc/conv.h"
 #include "msgs/maildrop.h"
 #include "postern/queue_access.h"
+#include "queue/id.h"
 
 #define SEND_TIMEOUT (60 * CLOCK_SECOND)
 #define ANSWER_TIMEOUT (600 * CLOCK_SECOND)
@@ -69,6 +71,30 @@ static int open_spool(const struct context *ctx)
 		complain("fatal: %s: %s", path, strerror(errno));
 	config_free(&c);
 	return spool;
+}
+
+ssize_t queue_corrupt_count(const struct context *ctx)
+{
+	int spool = open_spool(ctx), dir;
+	struct dirent *e;
+	ssize_t n = 0;
+	uint64_t id;
+	DIR *d;
+
+	if (spool < 0)
+		return -1;
+	dir = openat(spool, "corrupt", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(spool);
+	if (dir < 0)
+		return 0;
+	if ((d = fdopendir(dir)) == NULL) {
+		close(dir);
+		return 0;
+	}
+	while ((e = readdir(d)) != NULL)
+		n += queue_id_parse(str_of(e->d_name), &id) == 0;
+	closedir(d);
+	return n;
 }
 
 static struct conv *connect_pickup(int spool)

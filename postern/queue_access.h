@@ -46,6 +46,10 @@ int queue_access_order(struct queue_access *, const struct queue_order *,
 int queue_access_show(struct queue_access *, struct str id,
     uint64_t *where_r, int64_t *due_r);
 
+/* Messages in corrupt/ of the spool, looked at directly; 0 also for who may not
+ * look, -1 (complained): there is no spool. */
+ssize_t queue_corrupt_count(const struct context *);
+
 /* "active", "incoming", "deferred", "hold", "corrupt", "maildrop" */
 const char *queue_where_name(uint64_t where);
 /* The bit of a place that qmgr has, or 0: no such name. */

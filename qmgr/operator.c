@@ -230,7 +230,7 @@ static const struct verb_row verbs[] = {
 	    QUEUE_HOLD, "placed on hold" },
 	{ QUEUE_DO_RELEASE, BIT(HOLD), QUEUE_DEFERRED, "released from hold" },
 	{ QUEUE_DO_REQUEUE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |
-	    BIT(HOLD), QUEUE_DEFERRED, "requeued" },
+	    BIT(HOLD) | BIT(CORRUPT), QUEUE_DEFERRED, "requeued" },
 	{ QUEUE_DO_DELETE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |
 	    BIT(HOLD) | BIT(CORRUPT), QUEUE_PLACE_COUNT, "removed" },
 	{ QUEUE_DO_EXPIRE, BIT(ACTIVE) | BIT(INCOMING) | BIT(DEFERRED) |

@@ -61,7 +61,7 @@ enum queue_verb {
 	QUEUE_DO_FLUSH = 1,  /* deferred: try now */
 	QUEUE_DO_HOLD,       /* incoming, active, deferred -> hold */
 	QUEUE_DO_RELEASE,    /* hold -> deferred, due now */
-	QUEUE_DO_REQUEUE,    /* any but active: resolved and tried anew, now */
+	QUEUE_DO_REQUEUE,    /* anywhere: resolved and tried anew, now */
 	QUEUE_DO_DELETE,
 	QUEUE_DO_EXPIRE      /* returned to the sender at the next attempt */
 };

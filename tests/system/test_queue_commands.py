@@ -133,6 +133,41 @@ def test_the_same_while_the_suite_is_down(stuck):
     wait_deferred(stuck, 2)
 
 
+def test_what_is_in_corrupt_is_told_of_and_comes_back(stuck):
+    """Agents died of it, but of a storm of kills: the message is well."""
+    submit(stuck)
+    (m,) = wait_deferred(stuck, 1)
+    qid = m["queue_id"]
+    spool = os.path.join(stuck.dir, "spool")
+    stuck.stop()
+    for base, _, names in os.walk(os.path.join(spool, "deferred")):
+        if qid in names:
+            os.rename(os.path.join(base, qid),
+                      os.path.join(spool, "corrupt", qid))
+    p = stuck.command("mailq")
+    assert f"1 message in corrupt/, which nobody delivers: {qid}\n" in p.stderr
+    stuck.start()
+    for args in (["mailq"], ["postqueue", "-p"], ["postqueue", "-j"],
+                 ["postern", "queue", "list"]):
+        p = stuck.command(*args)
+        assert p.returncode == 0
+        assert p.stdout == ("" if "-j" in args else "Mail queue is empty\n")
+        assert p.stderr.endswith(
+            f": warning: 1 message in corrupt/, which nobody delivers: {qid}\n")
+    p = stuck.command("postern", "status")
+    assert p.returncode == 0
+    assert p.stdout.splitlines()[1:] == [
+        "1 message in corrupt/, which nobody delivers: see mailq"]
+    # "ALL" does not mean it
+    stuck.command("postsuper", "-r", "ALL")
+    assert os.listdir(os.path.join(spool, "corrupt")) == [qid]
+    p = stuck.command("postern", "queue", "requeue", qid)
+    assert p.returncode == 0, p.stderr
+    assert [m["queue_id"] for m in wait_deferred(stuck, 1)] == [qid]
+    assert stuck.command("mailq").stderr == ""
+    assert len(stuck.command("postern", "status").stdout.splitlines()) == 1
+
+
 def test_flush_tries_now(stuck):
     submit(stuck)
     (m,) = wait_deferred(stuck, 1)
