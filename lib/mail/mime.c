@@ -48,35 +48,55 @@ void mime_count_lines(struct str s, uint64_t *lines_r, uint64_t *added_r)
 	*added_r = count.bare;
 }
 
-/*
- * Whether the line is a delimiter of that boundary (RFC 2046 5.1.1): the
- * whole of it, so that a boundary that starts like another is not taken for
- * it. Padding may follow.
- */
-static bool is_delimiter(struct str line, struct str boundary, bool *last_r)
+enum delimits { DELIMITS_NOT, DELIMITS_AS_PREFIX, DELIMITS_EXACTLY };
+
+/* How the line delimits that boundary; padding may follow it. */
+static enum delimits delimits(struct str line, struct str boundary,
+    bool *last_r)
 {
 	struct str rest;
 
 	if (line.n < boundary.n + 2 ||
 	    memcmp(line.p + 2, boundary.p, boundary.n) != 0)
-		return false;
+		return DELIMITS_NOT;
 	rest = str_from(line, boundary.n + 2);
 	*last_r = str_starts(rest, STR("--"));
 	if (*last_r)
 		rest = str_from(rest, 2);
-	return str_trim(rest).n == 0;
+	return str_trim(rest).n == 0 ? DELIMITS_EXACTLY : DELIMITS_AS_PREFIX;
 }
 
-/* The innermost open level that this line delimits, or -1. */
+/*
+ * The open level that this line delimits, or -1. A line that only starts with
+ * a boundary delimits it too (RFC 2046 5.1.1, "note to implementors"), but
+ * one may start like another: first comes the innermost that is the whole
+ * line, also one that is closed and means nothing any more, then the longest.
+ */
 static int find_level(const struct parser *p, struct str line, bool *last_r)
 {
+	bool last, is_closed = false;
+	int found = -1;
+
 	if (line.n < 3 || line.p[0] != '-' || line.p[1] != '-')
 		return -1;
-	for (unsigned i = p->depth; i-- > 0;)
-		if (p->levels[i].boundary.p != NULL && !p->levels[i].closed &&
-		    is_delimiter(line, p->levels[i].boundary, last_r))
+	for (unsigned i = p->depth; i-- > 0;) {
+		const struct level *level = &p->levels[i];
+		enum delimits how = level->boundary.p == NULL ? DELIMITS_NOT :
+		    delimits(line, level->boundary, &last);
+
+		if (how == DELIMITS_EXACTLY && !level->closed) {
+			*last_r = last;
 			return (int)i;
-	return -1;
+		}
+		is_closed |= how == DELIMITS_EXACTLY;
+		if (how == DELIMITS_AS_PREFIX && !level->closed &&
+		    (found == -1 || level->boundary.n >
+		    p->levels[found].boundary.n)) {
+			*last_r = last;
+			found = (int)i;
+		}
+	}
+	return is_closed ? -1 : found;
 }
 
 /* Ends the innermost part at `end`; `count` is that of what is before. */

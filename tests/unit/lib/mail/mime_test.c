@@ -63,14 +63,24 @@ static void structures_are_found(void **state)
 		/* a boundary that starts like another */
 		{ "Content-Type: multipart/mixed; boundary=b\n\n--b\n"
 		  "Content-Type: multipart/alternative; boundary=bb\n\n"
-		  "--bb\n\n1\n--bbb\n--bb--\n--b-\n--b\n\n2\n--b--\n",
+		  "--bb\n\n1\n--bb--\n--bb\n--b\n\n2\n--b--\n",
 		    "multipart/mixed|.multipart/alternative|"
-		    "..text/plain=1\n--bbb|.text/plain=2|" },
+		    "..text/plain=1|.text/plain=2|" },
 		{ "Content-Type: multipart/mixed; boundary=bb\n\n--bb\n"
 		  "Content-Type: multipart/alternative; boundary=b\n\n"
 		  "--b\n\n1\n--bb\n\n2\n--bb--\n",
 		    "multipart/mixed|.multipart/alternative|"
 		    "..text/plain=1|.text/plain=2|" },
+		/* what only starts with a boundary delimits it as well: the
+		 * longest, and the last delimiter too */
+		{ "Content-Type: multipart/mixed; boundary=b\n\n--b\n"
+		  "Content-Type: multipart/alternative; boundary=bb\n\n"
+		  "--bb x\n\n1\n--bbb\n\n2\n--b.\n\n3\n--b--x\n--b\n",
+		    "multipart/mixed|.multipart/alternative|"
+		    "..text/plain=1|..text/plain=2|.text/plain=3|" },
+		{ "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n"
+		  " --b\n-b\n--B\n--b--\n",
+		    "multipart/mixed|.text/plain=1\n --b\n-b\n--B|" },
 		/* a delimiter that could be a header field */
 		{ "Content-Type: multipart/mixed; boundary=\"a:b\"\n\n--a:b\n"
 		  "X: y\n--a:b\n\nz\n--a:b--\n",
@@ -219,8 +229,8 @@ static void bombs_meet_the_caps(void **state)
 	/* SMTP-176 */
 	buf_reset(&b);
 	for (int i = 0; i < 10000; i++)
-		buf_printf(&b, "Content-Type: multipart/mixed; boundary=%d"
-		    "\n\n--%d\n", i, i);
+		buf_printf(&b, "Content-Type: multipart/mixed; boundary=%d."
+		    "\n\n--%d.\n", i, i);
 	buf_append_c(&b, "\nend\n");
 	assert_int_equal(mime_parse(buf_str(&b), arena, &m), 0);
 	assert_int_equal(m.count, MIME_DEPTH_MAX);
