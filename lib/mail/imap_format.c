@@ -296,6 +296,16 @@ static int append_md5_and_rest(struct buf *out, const struct mime_part *part,
 	return append_extension(out, part, arena);
 }
 
+/*
+ * Whether it is shown with envelope and body. message/global is not: for
+ * IMAP4rev1 media-message is MESSAGE/RFC822 alone (RFC 3501 section 9; RFC
+ * 9051 added the other).
+ */
+static bool is_shown_as_message(const struct mime_part *part)
+{
+	return part->message && mime_is(part, "message", "rfc822");
+}
+
 /* What stands before the children; for a part without any, all of it. */
 static int open_part(struct buf *out, const struct mime *mime,
     const struct mime_part *part, bool extended, struct arena *arena)
@@ -314,7 +324,7 @@ static int open_part(struct buf *out, const struct mime *mime,
 	}
 	if (append_fields(out, part, arena) == -1)
 		return -1;
-	if (part->message) {
+	if (is_shown_as_message(part)) {
 		const struct mime_part *inner =
 		    &mime->parts[part->first_child];
 
@@ -343,7 +353,7 @@ static int close_part(struct buf *out, const struct mime_part *part,
 		}
 		return buf_append_char(out, ')');
 	}
-	if (part->message)
+	if (is_shown_as_message(part))
 		buf_printf(out, " %u", part->body_lines);
 	if (extended && append_md5_and_rest(out, part, arena) == -1)
 		return -1;
@@ -361,7 +371,8 @@ static int append_structure(const struct mime *mime, bool extended,
 
 		if (open_part(out, mime, part, extended, arena) == -1)
 			return -1;
-		if (part->first_child != MIME_NO_PART) {
+		if (part->multipart ? part->first_child != MIME_NO_PART :
+		    is_shown_as_message(part)) {
 			at = part->first_child;
 			continue;
 		}

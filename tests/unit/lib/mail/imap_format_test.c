@@ -130,6 +130,13 @@ static void structures_are_written(void **state)
 		  "\"in\" NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" "
 		  "\"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 6 2)"
 		  " 4)", false },
+		/* RFC 3501 section 9: media-message is MESSAGE/RFC822 */
+		{ "Content-Type: multipart/x; boundary=b\n\n--b\n"
+		  "Content-Type: message/global\n\nSubject: in\n\nx\n"
+		  "--b\n\n2\n--b--\n",
+		  "((\"message\" \"global\" NIL NIL NIL \"7bit\" 16)"
+		  "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL "
+		  "\"7bit\" 1 0) \"x\")", false },
 		/* RFC 2231 6 */
 		{ "Content-Type: image/gif; name*0=a; name*1=b; t*0*=utf-8''"
 		  "%C3; t*1*=%A9; t*2=\"x y\"\n\n",
