@@ -275,15 +275,32 @@ static const struct mail_charset *part_charset(const struct mime_part *part,
 	return found ? found : mail_charset_utf8;
 }
 
+/* The header of a nested message is text of the outer one's body (RFC 3501
+ * 6.4.4); one of a body part belongs to what RFC 9051 6.4.4 leaves to TEXT. */
+static bool has_header_in_body(const struct mime *mime,
+    const struct mime_part *part)
+{
+	return part->parent != MIME_NO_PART &&
+	    mime->parts[part->parent].message;
+}
+
+/* Text, and what else people read: delivery-status and its like. */
+static bool is_readable(const struct mime_part *part)
+{
+	return part->text || (!part->message &&
+	    str_eq_nocase_c(part->type, "message"));
+}
+
 static int match_parts(struct match *m, const struct mime *mime,
-    struct pipe *p, struct arena *arena)
+    bool with_header, struct pipe *p, struct arena *arena)
 {
 	for (uint32_t i = 0; i < mime->count && !m->found; i++) {
 		const struct mime_part *part = &mime->parts[i];
 
-		if (i > 0 && match_header(m, mime_header(mime, part)) == -1)
+		if ((with_header || has_header_in_body(mime, part)) &&
+		    match_header(m, mime_header(mime, part)) == -1)
 			return -1;
-		if (m->found || !part->text)
+		if (m->found || !is_readable(part))
 			continue;
 		p->charset = part_charset(part, arena);
 		if (match_text_part(m, p, mime_body(mime, part),
@@ -308,10 +325,7 @@ int search_text_message(const struct search_key *key, const struct mime *mime,
 	buf_init(&p.folded, 36 * PIECE + 64);
 	if (arena == NULL)
 		goto out;
-	if (with_header && !m.found && match_header(&m, mime_header(mime,
-	    &mime->parts[0])) == -1)
-		goto out;
-	if (!m.found && match_parts(&m, mime, &p, arena) == -1)
+	if (match_parts(&m, mime, with_header, &p, arena) == -1)
 		goto out;
 	r = m.found;
 out:

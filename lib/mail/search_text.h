@@ -31,9 +31,10 @@ int search_text_header(const struct search_key *, struct str message,
 int search_text_addresses(const struct search_key *, struct str message,
     struct str name);
 /*
- * BODY: the text parts and the headers of nested messages and parts; TEXT
- * (`with_header`): the message's header too. Parts are decoded in pieces, so
- * memory does not depend on the message. 1, 0, -1.
+ * BODY: the parts of type text and (but for nested messages, whose parts are
+ * meant) message, and the headers of nested messages; TEXT (`with_header`):
+ * the headers of the message and of its parts too. Parts are decoded in
+ * pieces, so memory does not depend on the message. 1, 0, -1.
  */
 int search_text_message(const struct search_key *, const struct mime *,
     bool with_header);

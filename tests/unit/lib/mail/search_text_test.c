@@ -31,7 +31,8 @@ static const struct str sample = STR(
     "--b\nContent-Type: message/rfc822\n\nSubject: Inner =?utf-8?Q?=C3=84?="
     "\n\nnested text\n--b\n"
     "Content-Type: text/plain; charset=iso-2022-jp\n\n"
-    "\x1b$B" "F|K\\" "\x1b(B\n--b--\n");
+    "\x1b$B" "F|K\\" "\x1b(B\n--b\nContent-Type: message/delivery-status\n\n"
+    "Final-Recipient: rfc822; lost@x.test\n--b--\n");
 
 static void text_is_found_however_it_was_encoded(void **state)
 {
@@ -44,6 +45,9 @@ static void text_is_found_however_it_was_encoded(void **state)
 		{ "nested TEXT", 1, 1 }, { "inner \xc3\xa4", 1, 1 },
 		{ "\xe6\x97\xa5\xe6\x9c\xac", 1, 1 },
 		{ "secret", 0, 0 }, { "preamble", 0, 0 },
+		/* RFC 3464 2; RFC 9051 6.4.4: BODY is no header field */
+		{ "rfc822; LOST@", 1, 1 }, { "application/pdf", 0, 1 },
+		{ "subject: inner", 1, 1 },
 		{ "j\xc3\x98RN", 0, 1 },
 		{ "gr\xc3\xbc\xc3\x9f" "e to all", 0, 1 },
 		{ "subject: gr", 0, 1 }, { "Caf=E9", 0, 0 }, { "", 1, 1 },
