@@ -52,7 +52,7 @@ static int add_list(struct message *m, const struct mail_address_list *list,
 		if (a->invalid || !is_sendable(address))
 			return complain(EX_DATAERR, "%s: cannot be read as an "
 			    "address: \"" STR_FMT "\"", where,
-			    STR_ARG(address));
+			    STR_ARG(address.n > 0 ? address : a->name));
 		if (m->rcpts.n == RCPTS_MAX)
 			return complain(EX_DATAERR, "more than %d recipients",
 			    RCPTS_MAX);

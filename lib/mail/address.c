@@ -11,6 +11,8 @@ struct parser {
 	struct buf name, local;	/* of the entry being read */
 	struct str comment;	/* the last one in this entry, without () */
 	bool in_group;
+	bool no_quotes;		/* a quoted string had no end: the others are
+				 * none either */
 };
 
 /* What was read of one entry, before it is known what it is. */
@@ -90,9 +92,14 @@ static size_t encoded_word(const struct parser *p)
 	return 0;
 }
 
-/* A quoted string at `at`: appends what it says to both buffers. */
+/*
+ * A quoted string at `at`: appends what it says to both buffers. Of one that
+ * does not end the quote alone is taken (RFC 7103 7.1.6).
+ */
 static int take_quoted(struct parser *p)
 {
+	size_t start = p->at, name = p->name.n, local = p->local.n;
+
 	for (p->at++; p->at < p->in.n; p->at++) {
 		char c = p->in.p[p->at];
 
@@ -105,10 +112,14 @@ static int take_quoted(struct parser *p)
 		if (c == '\r' || c == '\n')	/* a fold */
 			continue;
 		if (c == '\0')
-			return -1;
+			break;
 		buf_append_char(&p->name, c);
 		buf_append_char(&p->local, c);
 	}
+	p->no_quotes = true;
+	p->at = start + 1;
+	buf_truncate(&p->name, name);
+	buf_truncate(&p->local, local);
 	return -1;
 }
 
@@ -148,7 +159,8 @@ static struct words take_words(struct parser *p)
 			p->at++;
 			continue;
 		}
-		if (c == '\\' || c == ']' || c == ')') {
+		if (c == '\\' || c == ']' || c == ')' ||
+		    (c == '"' && p->no_quotes)) {
 			w.bad = true;	/* means nothing here */
 			p->at++;
 			continue;
@@ -162,13 +174,15 @@ static struct words take_words(struct parser *p)
 			w.split = true;
 			buf_reset(&p->local);
 		}
-		w.count++;
 		if (c == '"') {
-			if (take_quoted(p) == -1)
+			if (take_quoted(p) == -1) {
 				w.bad = true;
+				continue;
+			}
 		} else {
 			take_atom(p);
 		}
+		w.count++;
 		dot = false;
 		any = true;
 	}
@@ -236,7 +250,7 @@ static void skip_to_separator(struct parser *p)
 		c = peek(p);
 		if (c == -1 || c == ',' || (c == ';' && p->in_group))
 			return;
-		if (c == '"') {
+		if (c == '"' && !p->no_quotes) {
 			buf_reset(&p->name);
 			buf_reset(&p->local);
 			take_quoted(p);
@@ -332,9 +346,15 @@ static int take_route(struct parser *p, struct mail_address *a)
 static void take_angle(struct parser *p, struct mail_address *a)
 {
 	struct words w;
+	unsigned open = 0;
 
-	p->at++;
-	skip_cfws(p);
+	/* RFC 7103 7.1.2: "<<a@b>>" */
+	for (; peek(p) == '<'; skip_cfws(p)) {
+		open++;
+		p->at++;
+	}
+	if (open > 1)
+		a->invalid = true;
 	if (peek(p) == '@' || peek(p) == ',')
 		if (take_route(p, a) == -1)
 			a->invalid = true;
@@ -355,8 +375,10 @@ static void take_angle(struct parser *p, struct mail_address *a)
 		while (peek(p) != -1 && peek(p) != '>' && peek(p) != ',')
 			p->at++;
 	}
-	if (peek(p) == '>')
+	for (; open > 0 && peek(p) == '>'; skip_cfws(p)) {
+		open--;
 		p->at++;
+	}
 }
 
 /* Behind words that are not followed by "<" or ":". */
@@ -364,8 +386,11 @@ static void take_plain(struct parser *p, struct mail_address *a,
     struct words w)
 {
 	if (w.split) {
-		/* "some words a@b": what is before the last is a name */
+		/* "some words a@b": what is before the last is a name, and
+		 * all without "@" (RFC 7103 7.1.7) */
 		a->invalid = true;
+		if (peek(p) != '@')
+			buf_reset(&p->local);
 		if (p->name.n > p->local.n)
 			a->name = arena_str(p->arena, str_trim(str_n(
 			    p->name.p, p->name.n - p->local.n)));
