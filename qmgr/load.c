@@ -38,6 +38,7 @@ struct load {
 	unsigned cleanup;	/* load_file() */
 	int64_t until;		/* deferred that is due then */
 	bool incoming, deferred, resolve, left, left_incoming;
+	bool unread;		/* some file in incoming/ */
 	int64_t *used;		/* buckets in which there was a name */
 	size_t used_count, used_room;
 	uint64_t id;		/* load_file() */
@@ -261,6 +262,7 @@ static int found(enum queue_found what, const struct queue_name *name,
 	struct load *l = ctx;
 	struct registry *reg = &l->qmgr->registry;
 	char text[QUEUE_ID_SIZE];
+	int error = errno;
 
 	queue_id_text(name->id, text);
 	switch (what) {
@@ -278,10 +280,13 @@ static int found(enum queue_found what, const struct queue_name *name,
 		    file, why);
 		break;
 	case QUEUE_FOUND_FAILED:
-		if (errno != ENOENT)
+		if (error != ENOENT)
 			log_warn("%s/%s: %s: %s",
 			    queue_place_name(name->place), file, why ? why :
-			    "cannot be read", strerror(errno));
+			    "cannot be read", strerror(error));
+		/* Perhaps it can at the next look. */
+		if (error != ENOENT && name->place == QUEUE_INCOMING)
+			l->unread = true;
 		break;
 	case QUEUE_FOUND_REMOVED:
 		break;
@@ -403,6 +408,18 @@ static void run_run(struct disk_work *dw)
 
 /* --- in the loop ------------------------------------------------------ */
 
+bool load_again(struct qmgr *q)
+{
+	int64_t again = clock_wall() / CLOCK_SECOND +
+	    q->params->minimal_backoff_time;
+
+	if (again >= q->incoming_due)
+		return false;
+	q->incoming_due = again;
+	load_due(q, again);
+	return true;
+}
+
 /* Somebody who was taken over may hold files as he likes, and ask for each
  * again and again. */
 static void add_held(struct qmgr *q, uint64_t id)
@@ -412,15 +429,9 @@ static void add_held(struct qmgr *q, uint64_t id)
 	if (map_find(q->held_ids, key) != NULL)
 		return;
 	if (q->held_count >= HELD_MAX) {
-		int64_t again = clock_wall() / CLOCK_SECOND +
-		    q->params->minimal_backoff_time;
-
-		if (again >= q->incoming_due)
-			return;
-		log_warn("more than %u files in incoming/ are held: not all "
-		    "are watched", HELD_MAX);
-		q->incoming_due = again;
-		load_due(q, again);
+		if (load_again(q))
+			log_warn("more than %u files in incoming/ are held: "
+			    "not all are watched", HELD_MAX);
 		return;
 	}
 	if (map_set(q->held_ids, key, q, NULL) < 0)
@@ -445,6 +456,8 @@ static void admit_loaded(struct load *l)
 		add_held(q, l->held[i]);
 	if (q->held_count > 0)
 		qmgr_start_tick(q);
+	if (l->unread)
+		load_again(q);
 	schedule_run(q);
 }
 
@@ -550,6 +563,8 @@ static void file_done(struct disk_work *dw)
 	struct qmgr *q = l->qmgr;
 
 	admit_loaded(l);
+	if (l->left)
+		load_again(q);
 	if (l->cleanup != 0)
 		stock_loaded(q, l->cleanup);
 	load_free(l);

@@ -424,13 +424,11 @@ static void concluded(struct disk_work *dw)
 		    ? "defer" : "move", strerror(w->error));
 		/* It stays where it is, and is found again; not at once,
 		 * for a disk that fails fails the next time too. */
-		int64_t again = clock_wall() / CLOCK_SECOND +
-		    q->params->minimal_backoff_time;
-
-		if (m->name.place == QUEUE_INCOMING &&
-		    again < q->incoming_due)
-			q->incoming_due = again;
-		load_due(q, again);
+		if (m->name.place == QUEUE_INCOMING)
+			load_again(q);
+		else
+			load_due(q, clock_wall() / CLOCK_SECOND +
+			    q->params->minimal_backoff_time);
 	} else if (w->to == QUEUE_HOLD) {
 		log_info("%s: placed on hold", m->text);
 	} else if (w->to == QUEUE_CORRUPT) {

@@ -380,6 +380,9 @@ void load_tick(struct qmgr *, int64_t now);
 void load_run(struct qmgr *);
 /* The same, for what an operator wants to be tried now. */
 void load_flushed(struct qmgr *);
+/* Something in incoming/ could not be taken up: after minimal_backoff_time it
+ * is read again. False: it would have been sooner. */
+bool load_again(struct qmgr *);
 /* Something will be due then. */
 void load_due(struct qmgr *, int64_t due);
 

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -693,6 +694,77 @@ static void a_commit_that_nobody_told_of_is_found(void **state)
 	die(&r);
 }
 
+/* Opening a file of the queue fails as long as `is_sick`. */
+static struct {
+	char text[QUEUE_ID_SIZE];
+	atomic_bool is_sick;
+	atomic_int refused;
+} sickness;
+
+static int refuse_to_open(const struct sys_event *ev, void *ctx)
+{
+	(void)ctx;
+	if (ev->after || ev->op != SYS_OPEN || ev->path == NULL ||
+	    strcmp(ev->path, sickness.text) != 0 ||
+	    !atomic_load(&sickness.is_sick))
+		return 0;
+	atomic_fetch_add(&sickness.refused, 1);
+	return EIO;
+}
+
+static void fall_sick(uint64_t id)
+{
+	queue_id_text(id, sickness.text);
+	atomic_store(&sickness.refused, 0);
+	atomic_store(&sickness.is_sick, true);
+	sys_set_hook(refuse_to_open, NULL);
+}
+
+static void wait_refused(void)
+{
+	for (int64_t until = SOON; atomic_load(&sickness.refused) == 0;) {
+		if (clock_now() > until)
+			fail_msg("nobody opened the file");
+		usleep(1000);
+	}
+}
+
+/* At the start, and when the `cleanup` that had it is gone. */
+static void what_could_not_be_read_is_looked_at_again(void **state)
+{
+	static const struct str pairs[] = {
+		{ "minimal_backoff_time=2", 22 },
+	};
+	struct wanted w = one;
+	struct running r, next;
+	struct conv *cleanup, *agent;
+	struct agent_job job;
+	uint64_t id;
+
+	(void)state;
+	w.untold = true;
+	start(&r, pairs, 1);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	agent = open_agent(&r, LOCAL, "local");
+	id = submit(cleanup, &w);
+	fall_sick(id);
+	conv_close(&cleanup);
+	wait_refused();
+	atomic_store(&sickness.is_sick, false);
+	assert_true(hear_job(agent, &job, 20000));
+	close(job.file);
+	die(&r);
+	fall_sick(id);
+	start(&next, pairs, 1);
+	agent = open_agent(&next, LOCAL, "local");
+	wait_refused();
+	atomic_store(&sickness.is_sick, false);
+	assert_true(hear_job(agent, &job, 20000));
+	close(job.file);
+	die(&next);
+	sys_set_hook(NULL, NULL);
+}
+
 static void the_next_qmgr_repeats_only_what_is_not_recorded(void **state)
 {
 	static const struct wanted two = { { "a@x.test", "b@x.test" },
@@ -822,6 +894,7 @@ int main(void)
 		TEST(a_process_has_one_conversation_with_qmgr),
 		TEST(a_failure_is_told_by_bounce_and_only_then_over),
 		TEST(a_commit_that_nobody_told_of_is_found),
+		TEST(what_could_not_be_read_is_looked_at_again),
 		TEST(the_next_qmgr_repeats_only_what_is_not_recorded),
 		TEST(what_an_agent_held_for_the_last_qmgr_counts),
 		cmocka_unit_test(the_wait_grows_with_the_age),
