@@ -295,8 +295,8 @@ int main(int argc, char **argv)
 	give_up_rights();
 	watch_signals();
 	logclient_start(master.log_pair[0],
-	    arena_printf(master.plan->arena, "%s/master",
-		master.plan->params.syslog_name).p);
+	    arena_str(master.plan->arena,
+		str_of(master.plan->params.syslog_name)).p, "master");
 	log_info("daemon started -- version %s, configuration %s",
 	    POSTERN_VERSION, master.config_dir);
 	children_start(master.plan);

@@ -275,7 +275,9 @@ static void answer(struct qmgr *q, struct message *m, uint32_t index,
 	log_append_delay(&delays, m->active - m->arrival);
 	buf_append_char(&delays, '/');
 	log_append_delay(&delays, now - m->active);
-	log_info("%s: to=<" STR_FMT ">, %s" STR_FMT "%srelay=none, %s/0/0, "
+	/* what no agent is asked for, Postfix has two of */
+	log_info_as(status == AGENT_SENT ? "discard" : "error",
+	    "%s: to=<" STR_FMT ">, %s" STR_FMT "%srelay=none, %s/0/0, "
 	    "dsn=" STR_FMT ", status=%s (" STR_FMT ")", m->text,
 	    STR_ARG(r->address), r->original.n ? "orig_to=<" : "",
 	    STR_ARG(r->original), r->original.n ? ">, " : "",

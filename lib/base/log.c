@@ -7,6 +7,8 @@ static log_sink_fn *sink;
 static void *sink_ctx;
 static const char *name = "postern";
 static bool verbose;
+/* While the sink has a line of log_info_as(). */
+static _Thread_local const char *as_program;
 
 void log_set_sink(log_sink_fn *fn, void *ctx)
 {
@@ -126,6 +128,18 @@ void log_debug(const char *fmt, ...)
 void log_info(const char *fmt, ...)
 {
 	EMIT(LOG_LEVEL_INFO);
+}
+
+void log_info_as(const char *program, const char *fmt, ...)
+{
+	as_program = program;
+	EMIT(LOG_LEVEL_INFO);
+	as_program = NULL;
+}
+
+const char *log_program(void)
+{
+	return as_program;
 }
 
 void log_warn(const char *fmt, ...)

@@ -32,6 +32,12 @@ bool log_is_verbose(void);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* As the program of that name, whose work ours does: readers of the log know a
+ * transport by it. NULL: as ourselves. */
+void log_info_as(const char *program, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* For the sink: that name, or NULL: our own. */
+const char *log_program(void);
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_fatal(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));

@@ -133,6 +133,18 @@ static void send_result(struct agent *a, uint64_t session,
 
 /* --- the log --- */
 
+/* Where one program serves several of Postfix's, the log has the name of the
+ * one that Postfix would have run. */
+static const char *program_of(const struct agent_task *t)
+{
+	static const char *const others[] = { "virtual", "lmtp" };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (str_eq_c(t->job.transport, others[i]))
+			return others[i];
+	return NULL;
+}
+
 static void log_delivery(const struct agent_task *t, size_t i,
     const struct agent_outcome *o)
 {
@@ -164,7 +176,7 @@ static void log_delivery(const struct agent_task *t, size_t i,
 	log_append_delay(&line, now - ready);
 	buf_printf(&line, ", dsn=%s, status=%s (" STR_FMT ")", o->dsn,
 	    words[o->status], STR_ARG(o->text));
-	log_info("%s", buf_cstr(&line));
+	log_info_as(program_of(t), "%s", buf_cstr(&line));
 	buf_fini(&line);
 }
 

@@ -6,15 +6,17 @@
 #include "service/logclient.h"
 
 static int log_fd = -1;
-static const char *log_ident = "postern";
+static const char *log_name = "postern", *log_own_program = "";
 static int log_pid;
 static atomic_uint lost;
 
 static int send_line(enum log_level level, struct str line)
 {
 	char out[LOG_LINE_MAX + 256];
-	int n = snprintf(out, sizeof(out), "%d%s[%d]: " STR_FMT, (int)level,
-	    log_ident, log_pid, STR_ARG(line));
+	const char *as = log_program();
+	int n = snprintf(out, sizeof(out), "%d%s/%s[%d]: " STR_FMT,
+	    (int)level, log_name, as != NULL ? as : log_own_program, log_pid,
+	    STR_ARG(line));
 
 	if (n < 0)
 		return 0;
@@ -44,13 +46,14 @@ static void to_log(enum log_level level, struct str line, void *ctx)
 		atomic_fetch_add(&lost, count);
 }
 
-void logclient_start(int fd, const char *ident)
+void logclient_start(int fd, const char *name, const char *program)
 {
 	struct timeval second = { .tv_sec = 1 };
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
 	log_fd = fd;
-	log_ident = ident;
+	log_name = name;
+	log_own_program = program;
 	log_pid = (int)getpid();
 	log_set_sink(to_log, NULL);
 }

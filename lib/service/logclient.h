@@ -4,7 +4,8 @@
 #include "base/log.h"
 
 /* Sends log lines as datagrams to fd, in front of each the level as one digit
- * and "ident[pid]: ". Never waits: what finds no room is counted, and the
- * count goes with the next line that does. ident is kept. */
-void logclient_start(int fd, const char *ident);
+ * and "name/program[pid]: " (log_info_as() names another program). Never
+ * waits: what finds no room is counted, and the count goes with the next line
+ * that does. The strings are kept. */
+void logclient_start(int fd, const char *name, const char *program);
 #endif

@@ -498,7 +498,6 @@ static void take_start(struct sandbox_identity *id)
 	const struct msg_schema *got;
 	const char *why;
 	bool started = false;
-	char ident[160];
 
 	for (;;) {
 		if (conv_recv(self.control, allowed, 3, &got, &msg,
@@ -527,11 +526,9 @@ static void take_start(struct sandbox_identity *id)
 	}
 	if (!started)
 		log_fatal("control socket: no start");
-	snprintf(ident, sizeof(ident), "%s/%s", self.params.syslog_name,
-	    self.service);
 	if (given_fd(CONTROL_LOG, "log") >= 0)
 		logclient_start(given_fd(CONTROL_LOG, "log"),
-		    copy(str_of(ident)));
+		    self.params.syslog_name, self.service);
 }
 
 /*

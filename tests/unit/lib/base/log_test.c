@@ -47,6 +47,30 @@ static void strangers_write_no_line_of_their_own(void **state)
 	buf_fini(&got);
 }
 
+static void take_program(enum log_level level, struct str line, void *ctx)
+{
+	(void)level;
+	(void)line;
+	*(const char **)ctx = log_program();
+}
+
+static void only_that_line_has_the_name_of_another_program(void **state)
+{
+	const char *got = "none yet";
+
+	(void)state;
+	log_set_sink(take_program, &got);
+	log_info("x");
+	assert_null(got);
+	log_info_as("virtual", "x");
+	assert_string_equal(got, "virtual");
+	log_info("x");
+	assert_null(got);
+	log_info_as(NULL, "x");
+	assert_null(got);
+	log_set_sink(NULL, NULL);
+}
+
 static void a_line_has_a_limit_whatever_is_in_it(void **state)
 {
 	static const char *const units[] = { "a", "\n", "\xff", "\xc3\xa9",
@@ -77,6 +101,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strangers_write_no_line_of_their_own),
+		cmocka_unit_test(
+		    only_that_line_has_the_name_of_another_program),
 		cmocka_unit_test(a_line_has_a_limit_whatever_is_in_it),
 	};
 
