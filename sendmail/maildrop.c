@@ -35,11 +35,18 @@
 #define WAIT_INTERVAL (10 * CLOCK_SECOND) /* something there was not ready */
 #define SCAN_INTERVAL (60 * CLOCK_SECOND)
 #define UNFINISHED_AGE (24 * 3600)	/* seconds */
+/* When what fails took so much of a pass, cleanup is thought to be away; when
+ * so much of it, or so many, were of one owner, he waits for the next. */
+#define LOST_MOST (60 * CLOCK_SECOND)
+#define OWNER_LOST_MOST (15 * CLOCK_SECOND)
+#define OWNER_FAILED_MOST 8
 #define HEADER_KEPT 4096		/* octets, to tell the sender */
 
 /* What one user left, in one pass over the directory. */
 struct owner {
 	int64_t messages, octets;
+	int64_t lost;		/* microseconds, on what was not taken */
+	unsigned failed;	/* of that */
 };
 
 struct pass {
@@ -47,7 +54,7 @@ struct pass {
 	gid_t gid;		/* that files made there inherit */
 	struct map *owners;	/* uid -> struct owner */
 	bool has_more;		/* look again soon */
-	bool is_away;		/* cleanup takes nothing now */
+	int64_t lost;		/* of all owners */
 	bool has_changed;
 };
 
@@ -267,12 +274,17 @@ static void refuse_name(struct pass *p, const char *name,
 	p->has_more = true;
 }
 
+static struct owner *find_owner(struct pass *p, const struct stat *st)
+{
+	return map_find(p->owners, str_n(&st->st_uid, sizeof(st->st_uid)));
+}
+
 /* Counts it; false when its owner has had his share of this pass. */
 static bool count_owner(struct pass *p, const struct stat *st)
 {
 	const struct params *params = service_params();
 	struct str key = str_n(&st->st_uid, sizeof(st->st_uid));
-	struct owner *o = map_find(p->owners, key);
+	struct owner *o = find_owner(p, st);
 
 	if (o == NULL) {
 		if ((o = calloc(1, sizeof(*o))) == NULL ||
@@ -299,8 +311,23 @@ static bool count_owner(struct pass *p, const struct stat *st)
 	return true;
 }
 
+/* Not now. It may be this message alone that cleanup does not take: that is
+ * no reason for others to wait. */
+static void put_off(struct pass *p, const struct stat *st, int64_t since)
+{
+	struct owner *o = find_owner(p, st);
+	int64_t lost = clock_now() - since;
+
+	p->has_more = true;
+	p->lost += lost;
+	o->lost += lost;
+	if (++o->failed >= OWNER_FAILED_MOST || o->lost >= OWNER_LOST_MOST)
+		o->messages = INT64_MAX;
+}
+
 static void take_file(struct pass *p, const char *name)
 {
+	int64_t since = clock_now();
 	const char *why;
 	struct stat st;
 	int fd;
@@ -331,7 +358,7 @@ static void take_file(struct pass *p, const char *name)
 			remove_name(p, name);
 			break;
 		case FATE_LATER:
-			p->has_more = p->is_away = true;
+			put_off(p, &st, since);
 			break;
 		case FATE_DAMAGED:
 			put_aside(p, name);
@@ -376,7 +403,7 @@ static void pass_over(struct pass *p)
 		goto out;
 	}
 	p->gid = st.st_gid;
-	while (!p->is_away && (e = readdir(d)) != NULL)
+	while (p->lost < LOST_MOST && (e = readdir(d)) != NULL)
 		if (!work_on(p, e->d_name))
 			break;
 	/* What is gone stays gone: or a power cut brings it back. */

@@ -15,6 +15,10 @@
 /* From the last octet to the commit: a disk that is slow, not dead. */
 #define COMMIT_TIMEOUT (300 * CLOCK_SECOND)
 #define ADDRESS_MAX 512			/* octets */
+/* Of recipients in one packet: beside a chunk of content there is room for
+ * them, and for the rest of what begins a message (MSG_MAX). */
+#define PART_OCTETS 49152
+#define RCPT_OCTETS 28			/* of one, beside its address twice */
 
 struct submission {
 	uid_t uid;
@@ -22,6 +26,7 @@ struct submission {
 	struct arena *arena;
 	struct conv *conv;		/* to cleanup, once begun */
 	struct submit_begin begin;	/* until it was sent */
+	struct submit_rcpts rcpts;	/* that were not sent yet */
 	uint64_t notify;
 	bool has_begun;			/* pickup_submit was taken */
 	struct crlf_emitter emitter;
@@ -174,12 +179,7 @@ void submission_begin(struct submission *s, const struct pickup_submit *m)
 	complete_sender(s, m->sender);
 	if (s->has_reply || fill_rcpts(s, &m->rcpts, &r) < 0)
 		return;
-	s->begin.rcpts = r.rcpts;
-	s->begin.originals = r.originals;
-	s->begin.transports = r.transports;
-	s->begin.nexthops = r.nexthops;
-	s->begin.orcpts = r.orcpts;
-	s->begin.notify = r.notify;
+	s->rcpts = r;
 }
 
 /* --- to cleanup --- */
@@ -244,34 +244,76 @@ static void pass(struct submission *s, const struct msg_schema *schema,
 	submission_refuse(s, 451, "4.3.0", "mail system is not ready");
 }
 
-/* What was begun goes with the first octets of the content. */
-static void send_begin(struct submission *s, struct str content, bool last)
+static void advance(struct strs *s, size_t n)
+{
+	s->v += n;
+	s->n -= n;
+}
+
+/* Takes from the front what goes into one packet. */
+static struct submit_rcpts take_part(struct submit_rcpts *r)
+{
+	struct submit_rcpts part = *r;
+	size_t n = 0, octets = 0;
+
+	while (n < r->rcpts.n && (octets += RCPT_OCTETS +
+	    2 * r->rcpts.v[n].n) <= PART_OCTETS)
+		n++;
+	part.rcpts.n = part.originals.n = part.transports.n =
+	    part.nexthops.n = part.orcpts.n = part.notify.n = n;
+	advance(&r->rcpts, n);
+	advance(&r->originals, n);
+	advance(&r->transports, n);
+	advance(&r->nexthops, n);
+	advance(&r->orcpts, n);
+	r->notify.v += n;
+	r->notify.n -= n;
+	return part;
+}
+
+static void send_rcpts(struct submission *s, struct submit_rcpts *r)
+{
+	while (r->rcpts.n > 0 && !s->has_reply) {
+		struct submit_rcpts part = take_part(r);
+
+		pass(s, &submit_rcpts_schema, &part);
+	}
+}
+
+/* What was begun goes with the first octets of the content, unless more
+ * recipients have to come before it: then false. */
+static bool send_begin(struct submission *s, struct str content, bool last)
 {
 	struct edge *edge = service_edge("cleanup");
+	struct submit_rcpts part;
+	bool is_all;
 
 	if (edge == NULL || (s->conv = edge_open(edge,
 		clock_now() + OPEN_TIMEOUT)) == NULL) {
 		submission_refuse(s, 451, "4.3.0", "mail system is busy");
-		return;
+		return true;
 	}
-	s->begin.content = content;
-	s->begin.last = last;
+	part = take_part(&s->rcpts);
+	is_all = s->rcpts.rcpts.n == 0;
+	s->begin.rcpts = part.rcpts;
+	s->begin.originals = part.originals;
+	s->begin.transports = part.transports;
+	s->begin.nexthops = part.nexthops;
+	s->begin.orcpts = part.orcpts;
+	s->begin.notify = part.notify;
+	s->begin.content = is_all ? content : STR_NONE;
+	s->begin.last = is_all && last;
 	pass(s, &submit_begin_schema, &s->begin);
+	send_rcpts(s, &s->rcpts);
+	return is_all;
 }
 
 static void send_content(struct submission *s, struct str piece, bool last)
 {
 	struct submit_data m = { piece, last };
-	/* beside a long list of recipients there is no room for a chunk */
-	bool fits = s->begin.rcpts.n <= 64;
 
-	if (s->has_reply)
+	if (s->has_reply || (s->conv == NULL && send_begin(s, piece, last)))
 		return;
-	if (s->conv == NULL) {
-		send_begin(s, fits ? piece : STR_NONE, fits && last);
-		if (fits)
-			return;
-	}
 	pass(s, &submit_data_schema, &m);
 }
 
@@ -283,7 +325,7 @@ void submission_rcpts(struct submission *s, const struct strs *rcpts)
 		return;
 	if (s->conv == NULL)
 		send_begin(s, STR_NONE, false);
-	pass(s, &submit_rcpts_schema, &r);
+	send_rcpts(s, &r);
 }
 
 void submission_data(struct submission *s, struct str content, bool last)

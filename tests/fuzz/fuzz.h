@@ -95,7 +95,8 @@ void fuzz_steps_at_most(const char *file, int line, uint64_t per, size_t n,
 	fuzz_heap_at_most(__FILE__, __LINE__, (octets))
 void fuzz_heap_at_most(const char *file, int line, size_t octets);
 
-/* Log lines of the code are swallowed from now on, but for fatal ones. */
+/* Log lines of the code are swallowed from now on, but for fatal ones; with
+ * FUZZ_LOG in the environment they are shown. */
 void fuzz_mute_log(void);
 /* A file descriptor of a file in memory with these octets, offset 0; the
  * caller closes it. */

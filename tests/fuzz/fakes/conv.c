@@ -23,6 +23,7 @@ struct edge {
 };
 
 struct conv {
+	LIST_ENTRY(conv) link;
 	const char *name;
 	fake_peer_fn *peer;
 	const struct msg_schema *const *kinds;
@@ -38,7 +39,11 @@ struct conv {
 
 static struct edge edges[16];
 static size_t edge_count, open_count, made_count;
+static LIST_HEAD(, conv) convs = LIST_HEAD_INITIALIZER(convs);
 bool fake_away;
+int fake_dir = -1, fake_descriptor = -1;
+int (*fake_spawn)(void (*fn)(void *), void *arg);
+unsigned fake_done;
 const struct params *fake_params;
 struct arena *fake_arena;
 
@@ -56,6 +61,7 @@ void fake_forget(void)
 {
 	edge_count = 0;
 	fake_away = false;
+	fake_done = 0;
 	fuzz_check(open_count == 0, "%zu conversations are left open",
 	    open_count);
 }
@@ -70,6 +76,7 @@ static struct conv *make(const char *name, fake_peer_fn *peer)
 	STAILQ_INIT(&c->packets);
 	c->fd = FAKE_FD + (int)(made_count++ % FAKE_FD);
 	c->pid = -1;
+	LIST_INSERT_HEAD(&convs, c, link);
 	open_count++;
 	return c;
 }
@@ -82,6 +89,16 @@ struct conv *fake_client(const char *client, fake_peer_fn *peer)
 void **fake_state(struct conv *c)
 {
 	return &c->state;
+}
+
+struct conv *fake_find(int fd)
+{
+	struct conv *c;
+
+	LIST_FOREACH(c, &convs, link)
+		if (c->fd == fd)
+			return c;
+	return NULL;
 }
 
 void fake_is(struct conv *c, pid_t pid, uid_t uid)
@@ -186,6 +203,7 @@ void conv_close(struct conv **cp)
 	}
 	packet_free(c->last, false);
 	arena_free(&c->arena);
+	LIST_REMOVE(c, link);
 	free(c);
 	open_count--;
 	*cp = NULL;
@@ -349,13 +367,13 @@ struct edge *service_edge(const char *server)
 int service_file(const char *param)
 {
 	(void)param;
-	return -1;
+	return fake_descriptor;
 }
 
 int service_dir(const char *role)
 {
 	(void)role;
-	return -1;
+	return fake_dir;
 }
 
 bool service_stopping(void)
@@ -375,13 +393,17 @@ bool service_is_privileged(void)
 
 void service_done(void)
 {
+	fake_done++;
+}
+
+size_t service_session_max(void)
+{
+	return 4;
 }
 
 int service_thread(void (*fn)(void *), void *arg)
 {
-	(void)fn;
-	(void)arg;
-	return -1;
+	return fake_spawn == NULL ? -1 : fake_spawn(fn, arg);
 }
 
 enum conv_got service_recv(struct conv *c, const struct msg_schema *const *ok,

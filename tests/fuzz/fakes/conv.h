@@ -22,6 +22,12 @@ typedef void fake_peer_fn(struct conv *, const struct msg_schema *,
 extern struct arena *fake_arena;
 /* What service_params() gives. */
 extern const struct params *fake_params;
+/* What service_dir() and service_file() give; -1: nothing. */
+extern int fake_dir, fake_descriptor;
+/* In the place of service_thread(); NULL: there are no threads. */
+extern int (*fake_spawn)(void (*fn)(void *), void *arg);
+/* Calls of service_done() since fake_forget(). */
+extern unsigned fake_done;
 
 /* The edge to that server. kinds: what it may be asked, up to a NULL; anything
  * else is a finding. Edges are remembered until fake_forget(). */
@@ -43,6 +49,8 @@ void fake_say_raw(struct conv *, struct str wire, const int *fds,
 void fake_leave(struct conv *);
 /* The same, but what the code says is heard until it finds out. */
 void fake_leave_last(struct conv *);
+/* The open one with that conv_fd(); NULL: the code has closed it. */
+struct conv *fake_find(int fd);
 /* Who the kernel says that it is (conv_peer()); else nobody knows. */
 void fake_is(struct conv *, pid_t, uid_t);
 /* For conv_try_send() there is no room as long as this is true. */
