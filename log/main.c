@@ -35,7 +35,7 @@ static struct {
 	char host[65];
 	dev_t dev;
 	ino_t ino;
-	struct buf batch;
+	struct buf batch, text;
 	struct watch *watch;
 	struct timer *gather;
 	int64_t checked;
@@ -102,7 +102,9 @@ static int start(void)
 	const char *slash;
 	struct str name;
 
-	buf_init(&self.batch, BATCH * (LINE_MAX_OCTETS + 512));
+	/* an octet that is not shown as it is takes four */
+	buf_init(&self.text, 4 * LINE_MAX_OCTETS + 1);
+	buf_init(&self.batch, BATCH * (4 * LINE_MAX_OCTETS + 512));
 	if (gethostname(self.host, sizeof(self.host)) < 0)
 		snprintf(self.host, sizeof(self.host), "localhost");
 	self.host[sizeof(self.host) - 1] = '\0';
@@ -153,8 +155,12 @@ static void take_line(struct str line)
 	int level = line.n > 0 && ascii_is_digit(line.p[0])
 	    ? line.p[0] - '0' : LOG_LEVEL_INFO;
 	time_t now = (time_t)(clock_wall() / CLOCK_SECOND);
-	struct str text = str_from(line, 1);
+	struct str text;
 
+	/* who sent it escaped it: unless somebody took that program over */
+	buf_reset(&self.text);
+	log_append_shown(&self.text, str_from(line, 1));
+	text = buf_str(&self.text);
 	if (text.n == 0)
 		return;
 	if (self.out < 0 && self.dir < 0) {
@@ -169,10 +175,7 @@ static void take_line(struct str line)
 		last = now;
 	}
 	buf_printf(&self.batch, "%s %s ", stamp, self.host);
-	/* who sent it escaped it: unless somebody took that program over */
-	for (size_t i = 0; i < text.n; i++)
-		buf_append_char(&self.batch, (unsigned char)text.p[i] < 32 ||
-		    text.p[i] == 127 ? '?' : text.p[i]);
+	buf_append(&self.batch, text);
 	buf_append_char(&self.batch, '\n');
 }
 
