@@ -439,6 +439,11 @@ static void add_held(struct qmgr *q, uint64_t id)
 	add_id(&q->held, &q->held_count, &q->held_room, id);
 }
 
+bool load_is_held(const struct qmgr *q, uint64_t id)
+{
+	return map_find(q->held_ids, str_n(&id, sizeof(id))) != NULL;
+}
+
 static void admit_loaded(struct load *l)
 {
 	struct qmgr *q = l->qmgr;

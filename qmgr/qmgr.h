@@ -372,7 +372,7 @@ void stock_loaded(struct qmgr *, unsigned serial);
 /* Takes the spool (waits for its lock), reads it; q->ready when done. */
 void load_start(struct qmgr *);
 /* A file in incoming/ that somebody let go of: message, or nothing. fresh:
- * it is committed this moment, so that no agent can have it. cleanup: serial
+ * it was committed since we started, so that no agent can have it. cleanup: serial
  * of the one that is told the end, or 0. */
 void load_file(struct qmgr *, uint64_t id, bool fresh, unsigned cleanup);
 void load_tick(struct qmgr *, int64_t now);
@@ -380,6 +380,9 @@ void load_tick(struct qmgr *, int64_t now);
 void load_run(struct qmgr *);
 /* The same, for what an operator wants to be tried now. */
 void load_flushed(struct qmgr *);
+/* When we looked, the file was no message yet and somebody had it open: what it
+ * became since, no agent can have had from the qmgr before us. */
+bool load_is_held(const struct qmgr *, uint64_t id);
 /* Something in incoming/ could not be taken up: after minimal_backoff_time it
  * is read again. False: it would have been sooner. */
 bool load_again(struct qmgr *);

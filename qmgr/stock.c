@@ -261,9 +261,13 @@ static void hear_commit(struct qmgr *q, struct cleanup *c,
 		return;
 	}
 	if (!ours || commit->more || commit->rcpts.n == 0) {
+		/* Only what we saw counts, and not the word of a stranger:
+		 * in the first seconds some agent of before may have it. */
+		bool fresh = ours || load_is_held(q, id);
+
 		if (ours)
 			registry_drop(&q->registry, id);
-		load_of(q, c, id, true);
+		load_of(q, c, id, fresh);
 		return;
 	}
 	m = message_of(id, commit);

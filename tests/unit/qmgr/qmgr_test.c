@@ -648,6 +648,138 @@ static void a_process_has_one_conversation_with_qmgr(void **state)
 	assert_null(TAILQ_NEXT(TAILQ_FIRST(&r.qmgr->cleanups), link));
 }
 
+/* --- the next qmgr ---------------------------------------------------- */
+
+/* Opening a file of the queue fails as long as `is_sick`. */
+static struct {
+	char text[QUEUE_ID_SIZE];
+	atomic_bool is_sick;
+	atomic_int refused;
+} sickness;
+
+static int refuse_to_open(const struct sys_event *ev, void *ctx)
+{
+	(void)ctx;
+	if (ev->after || ev->op != SYS_OPEN || ev->path == NULL ||
+	    strcmp(ev->path, sickness.text) != 0 ||
+	    !atomic_load(&sickness.is_sick))
+		return 0;
+	atomic_fetch_add(&sickness.refused, 1);
+	return EIO;
+}
+
+static void fall_sick(uint64_t id)
+{
+	queue_id_text(id, sickness.text);
+	atomic_store(&sickness.refused, 0);
+	atomic_store(&sickness.is_sick, true);
+	sys_set_hook(refuse_to_open, NULL);
+}
+
+static void wait_refused(void)
+{
+	for (int64_t until = SOON; atomic_load(&sickness.refused) == 0;) {
+		if (clock_now() > until)
+			fail_msg("nobody opened the file");
+		usleep(1000);
+	}
+}
+
+/*
+ * The file is one that the next qmgr could not take up at its start. Whoever
+ * says now that it has just been committed is no reason to give it to an agent
+ * before all said what they run.
+ */
+static void a_strangers_word_of_a_commit_makes_no_copy(void **state)
+{
+	struct running first, second;
+	struct conv *cleanup, *agent;
+	struct agent_job job;
+	char text[QUEUE_ID_SIZE];
+	uint64_t id, index = 0;
+	struct agent_running running = { .indexes = { &index, 1 } };
+	struct stock_commit commit = { .sender = STR("s"), .more = true };
+
+	(void)state;
+	start(&first, NULL, 0);
+	cleanup = edge_open_fresh(first.edges[CLEANUP], SOON);
+	agent = open_agent(&first, LOCAL, "local");
+	id = submit(cleanup, &one);
+	running.queue_id = commit.queue_id = str_of(queue_id_text(id, text));
+	assert_true(hear_job(agent, &job, 20000));
+	close(job.file);
+	die(&first);
+	fall_sick(id);
+	start(&second, NULL, 0);
+	agent = open_agent(&second, LOCAL, "local");
+	cleanup = edge_open_fresh(second.edges[CLEANUP], SOON);
+	wait_refused();
+	atomic_store(&sickness.is_sick, false);
+	say(cleanup, &stock_commit_schema, &commit);
+	/* It has it since before, and says so once more than one would: qmgr
+	 * may hear it sooner than the other. */
+	for (int i = 0; i < 20; i++) {
+		say(agent, &agent_running_schema, &running);
+		assert_false(hear_job(agent, &job, 20));
+	}
+	say_present(agent);
+	assert_false(hear_job(agent, &job, 3500));
+	answer(agent, id, 0, AGENT_SENT, false);
+	expect_recorded(agent, id);
+	die(&second);
+	sys_set_hook(NULL, NULL);
+}
+
+/* A cleanup of before has an empty file, and fills it now: that overtakes what
+ * waits for the agents of before. */
+static void a_commit_after_the_start_waits_for_nobody(void **state)
+{
+	struct queue_recipient rcpt = { .address = STR("b@x.test"),
+		.transport = STR("local"), .nexthop = STR("x.test") };
+	struct queue_envelope e = { .sender = STR("s"), .arrival =
+		clock_wall(), .recipients = &rcpt, .recipient_count = 1 };
+	struct running first, second;
+	struct conv *cleanup, *agent;
+	struct stock_want want = { 1 };
+	struct stock_file f;
+	struct agent_job job;
+	char text[QUEUE_ID_SIZE];
+	struct stock_commit commit = { .sender = STR("s"), .more = true };
+	struct queue_commit *c;
+	const char *why;
+	uint64_t id, old;
+
+	(void)state;
+	start(&first, NULL, 0);
+	cleanup = edge_open_fresh(first.edges[CLEANUP], SOON);
+	old = submit(cleanup, &one);
+	say(cleanup, &stock_want_schema, &want);
+	assert_true(hear(cleanup, &stock_file_schema, &f, 20000));
+	assert_int_equal(queue_id_parse(f.queue_id, &id), 0);
+	commit.queue_id = str_of(queue_id_text(id, text));
+	die(&first);
+	start(&second, NULL, 0);
+	agent = open_agent(&second, LOCAL, "local");
+	cleanup = edge_open_fresh(second.edges[CLEANUP], SOON);
+	/* The answer tells that it has started. */
+	say(cleanup, &stock_want_schema, &want);
+	assert_true(hear(cleanup, &stock_file_schema, &(struct stock_file){
+		.fd = -1 }, 20000));
+	assert_int_equal(queue_commit_begin(&c, f.fd, id, 1 << 20), 0);
+	queue_commit_append(c, STR("Subject: x\r\n\r\n"));
+	assert_int_equal(queue_commit(c, &e, &why), 0);
+	queue_commit_end(&c);
+	close(f.fd);
+	say(cleanup, &stock_commit_schema, &commit);
+	assert_true(hear_job(agent, &job, 20000));
+	assert_true(str_eq_c(job.queue_id, text));
+	close(job.file);
+	assert_true(hear_job(agent, &job, 20000));
+	assert_true(str_eq_c(job.queue_id, queue_id_text(old, text)));
+	close(job.file);
+	die(&second);
+}
+
 /* --- what `bounce` and the next qmgr know ----------------------------- */
 
 static void a_failure_is_told_by_bounce_and_only_then_over(void **state)
@@ -692,41 +824,6 @@ static void a_commit_that_nobody_told_of_is_found(void **state)
 	assert_true(hear_job(agent, &job, 20000));
 	close(job.file);
 	die(&r);
-}
-
-/* Opening a file of the queue fails as long as `is_sick`. */
-static struct {
-	char text[QUEUE_ID_SIZE];
-	atomic_bool is_sick;
-	atomic_int refused;
-} sickness;
-
-static int refuse_to_open(const struct sys_event *ev, void *ctx)
-{
-	(void)ctx;
-	if (ev->after || ev->op != SYS_OPEN || ev->path == NULL ||
-	    strcmp(ev->path, sickness.text) != 0 ||
-	    !atomic_load(&sickness.is_sick))
-		return 0;
-	atomic_fetch_add(&sickness.refused, 1);
-	return EIO;
-}
-
-static void fall_sick(uint64_t id)
-{
-	queue_id_text(id, sickness.text);
-	atomic_store(&sickness.refused, 0);
-	atomic_store(&sickness.is_sick, true);
-	sys_set_hook(refuse_to_open, NULL);
-}
-
-static void wait_refused(void)
-{
-	for (int64_t until = SOON; atomic_load(&sickness.refused) == 0;) {
-		if (clock_now() > until)
-			fail_msg("nobody opened the file");
-		usleep(1000);
-	}
 }
 
 /* At the start, and when the `cleanup` that had it is gone. */
@@ -892,6 +989,8 @@ int main(void)
 		TEST(a_cleanup_has_no_more_files_than_it_can_write),
 		TEST(a_file_that_stays_open_is_watched_once),
 		TEST(a_process_has_one_conversation_with_qmgr),
+		TEST(a_strangers_word_of_a_commit_makes_no_copy),
+		TEST(a_commit_after_the_start_waits_for_nobody),
 		TEST(a_failure_is_told_by_bounce_and_only_then_over),
 		TEST(a_commit_that_nobody_told_of_is_found),
 		TEST(what_could_not_be_read_is_looked_at_again),
