@@ -158,6 +158,7 @@ void message_start(struct qmgr *q, struct message *m)
 	if (m->state != MESSAGE_PARKED)
 		return;
 	m->state = MESSAGE_ACTIVE;
+	registry_heed(&q->registry, m);
 	log_info("%s: from=<" STR_FMT ">, size=%llu, nrcpt=%zu "
 	    "(queue active)", m->text, STR_ARG(m->sender),
 	    (unsigned long long)m->size, m->open);
@@ -459,7 +460,17 @@ static void move_to(struct qmgr *q, struct message *m, struct file_work *w,
 static void conclude(struct qmgr *q, struct message *m, struct file_work *w)
 {
 	int64_t now = clock_wall() / CLOCK_SECOND;
-	bool open = count_state(m, RCPT_DEFERRED) > 0 ||
+	bool open;
+
+	registry_close(&q->registry, m);
+	if (m->expire && count_state(m, RCPT_DEFERRED) > 0) {
+		/* It was wished since they were logged as deferred. */
+		file_work_free(w);
+		m->state = MESSAGE_ACTIVE;
+		message_settle(q, m);
+		return;
+	}
+	open = count_state(m, RCPT_DEFERRED) > 0 ||
 	    count_state(m, RCPT_FAILED_LOGGED) > 0 ||
 	    count_state(m, RCPT_WAITING) > 0;
 
@@ -722,6 +733,7 @@ void message_settle(struct qmgr *q, struct message *m)
 		schedule_cancel(q, m);
 	}
 	if (m->wish == WISH_DELETE || message_is_ending(m)) {
+		registry_close(&q->registry, m);
 		recorder_release(q, m);
 		return;
 	}
@@ -738,6 +750,9 @@ void message_condemn(struct qmgr *q, struct message *m)
 
 void message_heed(struct qmgr *q, struct message *m)
 {
+	if (m->closed)
+		return; /* (only the loop sets it) */
+	registry_heed(&q->registry, m);
 	if (m->wish == WISH_NONE && !m->expire)
 		return;
 	if (m->state == MESSAGE_PARKED)

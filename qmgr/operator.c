@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -16,6 +17,7 @@
 
 #define SEND_TIMEOUT (60 * CLOCK_SECOND)
 #define ARENA_LIMIT (64u << 20)
+#define BUSY_PATIENCE (5 * CLOCK_SECOND)
 
 struct operator {
 	struct qmgr *qmgr;
@@ -245,6 +247,20 @@ static const struct verb_row *find_verb(uint64_t verb)
 	return NULL;
 }
 
+/* As registry_wish(), once nobody is at it: a file's rename takes its time,
+ * and stands somewhere else afterwards. -1: it is still busy. */
+static int wish_when_free(struct qmgr *q, uint64_t id, uint64_t verb)
+{
+	static const struct timespec pause = { 0, 2000000 };
+	int64_t deadline = clock_now() + BUSY_PATIENCE;
+	int rc;
+
+	while ((rc = registry_wish(&q->registry, id, verb)) < 0 &&
+	    clock_now() < deadline)
+		nanosleep(&pause, NULL);
+	return rc;
+}
+
 /* 1: done, 0: nothing to do there. */
 static int change(struct operator *o, const struct verb_row *row,
     uint64_t where, struct str site, const struct queue_name *name)
@@ -257,7 +273,7 @@ static int change(struct operator *o, const struct verb_row *row,
 	if (!(where & row->where & QUEUE_WHERE_BIT(where_of(q, name))) ||
 	    (site.n > 0 && !leads_to(q, name, site)))
 		return 0;
-	switch (registry_wish(&q->registry, name->id, row->verb)) {
+	switch (wish_when_free(q, name->id, row->verb)) {
 	case 1:
 		atomic_store(&q->wishes, true);
 		return row->verb != QUEUE_DO_FLUSH;

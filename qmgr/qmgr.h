@@ -102,6 +102,9 @@ struct message {
 	bool notice_failed;
 	unsigned crashes;	/* agents that died while they had it */
 	enum message_wish wish;
+	/* Under the registry's lock, for all threads: */
+	enum message_wish wished;
+	bool expire_wished, closed;
 };
 TAILQ_HEAD(message_list, message);
 
@@ -200,6 +203,10 @@ struct message *registry_find(struct registry *, uint64_t id);
  * mark now; 0: claimed, the caller drops it; -1: busy, ask again.
  */
 int registry_wish(struct registry *, uint64_t id, uint64_t verb);
+/* For the loop: what was wished stands in the message's wish and expire now. */
+void registry_heed(struct registry *, struct message *);
+/* The same for the last time: it ends, and is busy until it is dropped. */
+void registry_close(struct registry *, struct message *);
 /* True when it is in work; a claimed one is not. */
 bool registry_is_active(struct registry *, uint64_t id);
 
@@ -295,6 +302,9 @@ void message_free(struct message **);
 void message_admit(struct qmgr *, struct message *);
 /* Puts its recipients into jobs. */
 void message_start(struct qmgr *, struct message *);
+/* Its recipients may have jobs and results. Else those that wait do so for
+ * another round. */
+bool message_is_at_work(const struct message *);
 /* A recipient's result; holder: serial of the agent to tell. */
 void message_result(struct qmgr *, struct message *, uint32_t index,
     const struct agent_result *, unsigned holder);

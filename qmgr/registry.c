@@ -61,18 +61,18 @@ static void set_wish(struct message *m, uint64_t verb)
 {
 	switch (verb) {
 	case QUEUE_DO_HOLD:
-		if (m->wish != WISH_DELETE)
-			m->wish = WISH_HOLD;
+		if (m->wished != WISH_DELETE)
+			m->wished = WISH_HOLD;
 		break;
 	case QUEUE_DO_DELETE:
-		m->wish = WISH_DELETE;
+		m->wished = WISH_DELETE;
 		break;
 	case QUEUE_DO_REQUEUE:
-		if (m->wish != WISH_DELETE)
-			m->wish = WISH_REQUEUE;
+		if (m->wished != WISH_DELETE)
+			m->wished = WISH_REQUEUE;
 		break;
 	case QUEUE_DO_EXPIRE:
-		m->expire = true;
+		m->expire_wished = true;
 		break;
 	default: /* it is being tried already */
 		break;
@@ -89,10 +89,30 @@ int registry_wish(struct registry *r, uint64_t id, uint64_t verb)
 	if (p == NULL) {
 		if (map_set(r->entries, key_of(&id), &claimed, NULL) == 0)
 			rc = 0;
-	} else if (p != &claimed) {
+	} else if (p != &claimed && !((struct message *)p)->closed) {
 		set_wish(p, verb);
 		rc = 1;
 	}
 	pthread_mutex_unlock(&r->lock);
 	return rc;
+}
+
+static void heed(struct registry *r, struct message *m, bool last)
+{
+	pthread_mutex_lock(&r->lock);
+	if (m->wished != WISH_NONE)
+		m->wish = m->wished;
+	m->expire = m->expire || m->expire_wished;
+	m->closed = last;
+	pthread_mutex_unlock(&r->lock);
+}
+
+void registry_heed(struct registry *r, struct message *m)
+{
+	heed(r, m, false);
+}
+
+void registry_close(struct registry *r, struct message *m)
+{
+	heed(r, m, true);
 }
