@@ -1,4 +1,4 @@
-/* STATUS (RFC 3501 6.3.10) */
+/* STATUS (RFC 3501 6.3.10, RFC 7889 3.1) */
 #include <errno.h>
 #include "imapd/list.h"
 
@@ -6,6 +6,7 @@ static const struct { const char *word; enum status_item item; } items[] = {
 	{ "MESSAGES", STATUS_MESSAGES }, { "RECENT", STATUS_RECENT },
 	{ "UIDNEXT", STATUS_UIDNEXT }, { "UIDVALIDITY", STATUS_UIDVALIDITY },
 	{ "UNSEEN", STATUS_UNSEEN },
+	{ "APPENDLIMIT", STATUS_APPENDLIMIT },
 };
 
 int status_parse_items(struct parse *p, unsigned *items_r)
@@ -29,12 +30,12 @@ int status_parse_items(struct parse *p, unsigned *items_r)
 	return parse_char(p, ')');
 }
 
-/* RFC 3501 7.2.4 */
+/* RFC 3501 7.2.4; RFC 7889 3.1: APPENDLIMIT NIL is no limit. */
 void status_say(struct session *s, struct str name, unsigned wanted,
     const struct store_status *st)
 {
-	const uint32_t values[] = { st->messages, st->recent, st->uidnext,
-		st->uidvalidity, st->unseen };
+	const uint64_t values[] = { st->messages, st->recent, st->uidnext,
+		st->uidvalidity, st->unseen, s->server->append_limit };
 	const char *sep = "";
 
 	buf_append_c(&s->out, "* STATUS ");
@@ -42,8 +43,13 @@ void status_say(struct session *s, struct str name, unsigned wanted,
 	buf_append_c(&s->out, " (");
 	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++)
 		if ((wanted & items[i].item) != 0) {
-			buf_printf(&s->out, "%s%s %u", sep, items[i].word,
-			    values[i]);
+			buf_printf(&s->out, "%s%s ", sep, items[i].word);
+			if (items[i].item == STATUS_APPENDLIMIT &&
+			    values[i] == 0)
+				buf_append_c(&s->out, "NIL");
+			else
+				buf_printf(&s->out, "%llu",
+				    (unsigned long long)values[i]);
 			sep = " ";
 		}
 	buf_append_c(&s->out, ")\r\n");

@@ -16,7 +16,8 @@ bool list_match(struct str pattern, struct str name);
 struct str list_simplify(char *pattern, size_t n);
 
 enum status_item { STATUS_MESSAGES = 1, STATUS_RECENT = 2,
-	STATUS_UIDNEXT = 4, STATUS_UIDVALIDITY = 8, STATUS_UNSEEN = 16 };
+	STATUS_UIDNEXT = 4, STATUS_UIDVALIDITY = 8, STATUS_UNSEEN = 16,
+	STATUS_APPENDLIMIT = 32 };
 
 int status_parse_items(struct parse *, unsigned *items_r);
 void status_say(struct session *, struct str name, unsigned items,

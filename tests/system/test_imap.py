@@ -958,6 +958,21 @@ def test_the_limit_of_append_is_the_configured_one(tmp_path):
             assert t.append("a: b\r\n\r\n" + "x" * 992).status == "OK"
             a = t.cmd("APPEND INBOX {1001+}\r\n" + "x" * 1001)
             assert a.text.startswith("[TOOBIG]")
-            t.ok("NOOP")
+            # RFC 7889 3.1 and 3.2
+            assert t.ok("STATUS INBOX (appendlimit MESSAGES)").untagged == [
+                'STATUS "INBOX" (MESSAGES 1 APPENDLIMIT 1000)']
+            assert t.ok('LIST "" % RETURN (STATUS (APPENDLIMIT))').of(
+                r'^STATUS "INBOX" \(APPENDLIMIT 1000\)$')
+    finally:
+        server.stop()
+
+
+def test_without_a_limit_of_append_there_is_none(tmp_path):
+    server = BareServer(PORT + 3, str(tmp_path / "mail"), append=0)
+    try:
+        with server.talk() as t:
+            assert "APPENDLIMIT" not in t.login.text
+            t.ok("STATUS INBOX (APPENDLIMIT)").one(
+                r"\(APPENDLIMIT NIL\)$")
     finally:
         server.stop()
