@@ -40,12 +40,6 @@ static void cmd_capa(struct session *s, struct str arg)
 	stream_write_c(s->out, "IMPLEMENTATION Postern\r\n.\r\n");
 }
 
-static void cmd_noop(struct session *s, struct str arg)
-{
-	(void)arg;
-	reply(s, "+OK");
-}
-
 static void cmd_quit(struct session *s, struct str arg)
 {
 	(void)arg;
@@ -181,7 +175,6 @@ static const struct pop3_verb {
 	{ "USER", NEEDED, cmd_user },	/* RFC 1939 7 */
 	{ "PASS", OPTIONAL, cmd_pass },	/* RFC 1939 7; may have spaces */
 	{ "AUTH", OPTIONAL, cmd_auth },	/* RFC 5034 4 */
-	{ "NOOP", NONE, cmd_noop },
 	{ "QUIT", NONE, cmd_quit },	/* RFC 1939 4 */
 };
 
@@ -211,6 +204,7 @@ static void run_command(struct session *s, struct str line)
 			v->run(s, arg);
 		return;
 	}
+	/* RFC 1939 3: also what belongs to the TRANSACTION state, NOOP too. */
 	reply_bad(s, "Unknown command, or log in first");
 }
 

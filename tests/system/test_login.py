@@ -175,6 +175,7 @@ BAD_POP3 = [
     (["AUTH PLAIN " + "A" * 20000 + "\r\n"], r"^-ERR"),
     (["X\r\n" * 4], r"^(-ERR .*\r\n){3}$"),
     (["STAT\r\n"], r"^-ERR"),
+    (["NOOP\r\n"], r"^-ERR"),
     (["POST / HTTP/1.1\r\nHost: evil\r\n\r\n"], r"^-ERR (?!.*evil)"),
     (["CAPA\r\n"], r"(?s)^\+OK .*\r\nSASL PLAIN LOGIN\r\n.*\r\n\.\r\n$"),
 ]
