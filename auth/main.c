@@ -86,8 +86,19 @@ static struct limits_reply tell(enum limits_event event,
 /* What the log says about a login; nobody else learns it. */
 static void say(const struct verify_request *q, const char *what)
 {
-	log_info("passwd-file(" STR_FMT "," STR_FMT "): %s", STR_ARG(q->user),
-	    STR_ARG(q->client_addr), what);
+	char name[256];
+	size_t n = 0;
+
+	/* who bans by this line takes the address behind the comma for the
+	 * client's: none of the user's making is to stand there */
+	for (; n < q->user.n && n < sizeof(name) - 1; n++) {
+		unsigned char c = (unsigned char)q->user.p[n];
+
+		name[n] = c <= ' ' || strchr("(),<>", c) != NULL ? '?'
+		    : (char)c;
+	}
+	log_info("passwd-file(" STR_FMT "," STR_FMT "): %s",
+	    STR_ARG(str_n(name, n)), STR_ARG(q->client_addr), what);
 }
 
 /* What a wrong password costs most users. */

@@ -1,4 +1,5 @@
 /* ID (RFC 2971): who the client is, for the log; who we are, in a word */
+#include <unistd.h>
 #include "base/log.h"
 #include "imapd/commands.h"
 
@@ -65,8 +66,9 @@ int cmd_id(struct session *s)
 		rc = parse_end(p);
 	if (rc == 0) {
 		if (text.n > 0)
-			log_info("user=<%s>, session=<%s>, client: %s",
-			    s->server->user, s->id, buf_cstr(&text));
+			log_info("imap(%s)<%d><%s>: ID sent: %s",
+			    s->server->user, (int)getpid(), s->id,
+			    buf_cstr(&text));
 		session_say(s, "* ID (\"name\" \"Postern\")");
 		session_ok(s, "ID completed");
 	}

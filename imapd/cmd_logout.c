@@ -7,6 +7,6 @@ int cmd_logout(struct session *s)
 		return -1;
 	session_say(s, "* BYE Logging out");
 	session_ok(s, "Logout completed");
-	session_enter(s, SESSION_ENDED, "logged out");
+	session_enter(s, SESSION_ENDED, "Logged out");
 	return 0;
 }

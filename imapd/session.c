@@ -208,7 +208,7 @@ static enum parse_read read_line(void *ctx, size_t max, struct str *line_r)
 		/* Who only closed his half still listens; so does `login`,
 		 * which ends the input when everything stops. */
 		session_say(s, "* BYE End of input");
-		session_enter(s, SESSION_ENDED, "connection closed");
+		session_enter(s, SESSION_ENDED, "Connection closed");
 		return PARSE_READ_GONE;
 	case STREAM_TIMEOUT:
 		session_bye(s, "Timeout in the middle of a command");
@@ -457,8 +457,9 @@ void session_run(struct session *s)
 {
 	serve(s);
 	stream_linger(s->stream);
-	log_info("user=<%s>, session=<%s>, disconnected: %s, in=%llu, out=%llu",
-	    s->server->user, s->id, s->ended_why,
+	/* as Dovecot's, for readers of the log */
+	log_info("imap(%s)<%d><%s>: Disconnected: %s in=%llu out=%llu",
+	    s->server->user, (int)getpid(), s->id, s->ended_why,
 	    (unsigned long long)stream_octets_in(s->stream),
 	    (unsigned long long)stream_octets_out(s->stream));
 	session_free(s);

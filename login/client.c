@@ -27,7 +27,11 @@ int client_start_tls(struct client *c)
 
 void client_describe(const struct client *c, struct buf *b)
 {
-	buf_printf(b, "user=<%s>, ", c->user);
+	buf_append_c(b, "user=<");
+	/* who reads the log looks for the bracket that ends it */
+	for (const char *p = c->user; *p != '\0'; p++)
+		buf_append_char(b, *p == '<' || *p == '>' ? '?' : *p);
+	buf_append_c(b, ">, ");
 	if (c->method != NULL)
 		buf_printf(b, "method=%s, ", c->method);
 	buf_printf(b, "rip=%s, lip=%s, ", c->remote, c->local);

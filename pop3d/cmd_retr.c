@@ -9,5 +9,5 @@ void cmd_retr(struct session *s, const struct str *args, size_t n)
 	if (number == 0)
 		return;
 	s->retr++;
-	session_send_message(s, number, 0, true);
+	s->retr_octets += session_send_message(s, number, 0, true);
 }

@@ -19,5 +19,5 @@ void cmd_top(struct session *s, const struct str *args, size_t n)
 	if (str_to_u64(args[1], UINT64_MAX, &lines) < 0)
 		lines = UINT64_MAX;
 	s->top++;
-	session_send_message(s, number, lines, false);
+	s->top_octets += session_send_message(s, number, lines, false);
 }

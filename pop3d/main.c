@@ -133,7 +133,9 @@ static struct session *accept_session(struct conv *c)
 	s = session_new(&server, start.connection, start.input);
 	if (s == NULL)
 		return NULL;
-	log_info("user=<" STR_FMT ">, session=<" STR_FMT ">, rip=" STR_FMT
+	if (str_to_c(start.session_id, s->id, sizeof(s->id)) < 0)
+		s->id[0] = '\0';
+	log_debug("user=<" STR_FMT ">, session=<" STR_FMT ">, rip=" STR_FMT
 	    ", lip=" STR_FMT "%s", STR_ARG(start.user),
 	    STR_ARG(start.session_id), STR_ARG(start.client_addr),
 	    STR_ARG(start.local_addr), start.tls ? ", TLS" : "");

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "base/sys.h"
 #include "pop3d/commands.h"
@@ -117,12 +118,13 @@ int session_need_sizes(struct session *s)
 	return 0;
 }
 
-void session_send_message(struct session *s, uint32_t number, uint64_t lines,
-    bool all)
+uint64_t session_send_message(struct session *s, uint32_t number,
+    uint64_t lines, bool all)
 {
 	struct mailbox_text text;
 	const char *why = "The message cannot be read";
-	uint64_t octets;
+	uint64_t octets, before, sent;
+	int rc;
 
 	if (mailbox_text_open(s->mailbox, number, &text, &why) < 0) {
 		if (errno == ENOENT)
@@ -130,7 +132,7 @@ void session_send_message(struct session *s, uint32_t number, uint64_t lines,
 			    "program", number);
 		else
 			session_err(s, "[SYS/TEMP] %s", why);
-		return;
+		return 0;
 	}
 	/* A message without a last line end gets one (RFC 1939 3). */
 	octets = text.wire + (text.raw.n > 0 &&
@@ -139,7 +141,10 @@ void session_send_message(struct session *s, uint32_t number, uint64_t lines,
 		session_ok(s, "%llu octets", (unsigned long long)octets);
 	else
 		session_ok(s, "Top of message %u follows", number);
-	if (emit_message(s->stream, text.raw, lines, all) < 0)
+	before = stream_octets_out(s->stream);
+	rc = emit_message(s->stream, text.raw, lines, all);
+	sent = stream_octets_out(s->stream) - before;
+	if (rc < 0)
 		session_enter(s, SESSION_ENDED, stream_why(s->stream));
 	else if (mailbox_text_is_whole(&text))
 		session_dot(s);
@@ -147,6 +152,7 @@ void session_send_message(struct session *s, uint32_t number, uint64_t lines,
 		session_enter(s, SESSION_ENDED,
 		    "a message was cut while it was sent");
 	mailbox_text_close(s->mailbox, &text);
+	return sent;
 }
 
 static void end_maildrop(struct session *s)
@@ -283,11 +289,11 @@ static void serve(struct session *s)
 			break;
 		case STREAM_EOF:
 			session_enter(s, SESSION_ENDED,
-			    "the client closed the connection");
+			    "Connection closed");
 			break;
 		case STREAM_TIMEOUT:
 			/* RFC 1939 3: nothing is removed, nothing is said. */
-			session_enter(s, SESSION_ENDED, "autologout");
+			session_enter(s, SESSION_ENDED, "Inactivity");
 			break;
 		case STREAM_ERROR:
 			session_enter(s, SESSION_ENDED,
@@ -361,10 +367,12 @@ void session_run(struct session *s)
 	stream_flush(s->stream);
 	if (!quit)
 		stream_linger(s->stream);
-	log_info("user=<%s>: disconnected: %s, top=%u, retr=%u, del=%u/%u, "
-	    "in=%llu, out=%llu", s->server->user, s->ended_why, s->top,
-	    s->retr, s->deleted_count, s->count,
-	    (unsigned long long)stream_octets_in(s->stream),
-	    (unsigned long long)stream_octets_out(s->stream));
+	/* as Dovecot's, for readers of the log */
+	log_info("pop3(%s)<%d><%s>: Disconnected: %s top=%u/%llu, "
+	    "retr=%u/%llu, del=%u/%u, size=%llu", s->server->user,
+	    (int)getpid(), s->id, s->ended_why, s->top,
+	    (unsigned long long)s->top_octets, s->retr,
+	    (unsigned long long)s->retr_octets, s->deleted_count, s->count,
+	    (unsigned long long)s->total);
 	session_free(s);
 }

@@ -42,7 +42,10 @@ struct session {
 	uint32_t deleted_count;
 	uint64_t deleted_size;
 	unsigned errors;	/* in a row */
-	uint32_t retr, top;	/* for the log */
+	/* for the log */
+	char id[65];		/* login's name for the session; main's to set */
+	uint32_t retr, top;
+	uint64_t retr_octets, top_octets;
 };
 
 /*
@@ -73,7 +76,8 @@ uint32_t session_message(struct session *, struct str arg);
 bool session_is_deleted(const struct session *, uint32_t number);
 /* Sizes of all messages are known; -1 after -ERR. */
 int session_need_sizes(struct session *);
-/* RETR and TOP: headers and `lines` of the body, or all. */
-void session_send_message(struct session *, uint32_t number, uint64_t lines,
+/* RETR and TOP: headers and `lines` of the body, or all. Octets of the
+ * message that were sent. */
+uint64_t session_send_message(struct session *, uint32_t number, uint64_t lines,
     bool all);
 #endif

@@ -148,7 +148,7 @@ uint64_t stream_octets_in(const struct stream *s)
 
 uint64_t stream_octets_out(const struct stream *s)
 {
-	return s->octets_out;
+	return s->octets_out + s->on;
 }
 
 uint64_t stream_octets_read(const struct stream *s)

@@ -152,7 +152,7 @@ void stream_release(struct stream *);
 /* Why the last call failed, for the log ("connection reset by peer"). Never
  * NULL. */
 const char *stream_why(const struct stream *);
-/* Octets received and sent (above TLS), for the log. */
+/* Octets received and written (above TLS), for the log. */
 uint64_t stream_octets_in(const struct stream *);
 uint64_t stream_octets_out(const struct stream *);
 /* Octets received and read: never what TLS still holds. Not for a stream

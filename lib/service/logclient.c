@@ -7,23 +7,36 @@
 
 static int log_fd = -1;
 static const char *log_name = "postern", *log_own_program = "";
+static bool is_tagged;
 static int log_pid;
 static atomic_uint lost;
+
+static int begin_line(enum log_level level, char *out, size_t room)
+{
+	const char *program = log_program();
+
+	if (program == NULL)
+		program = log_own_program;
+	if (!is_tagged)
+		return snprintf(out, room, "%d%s/%s[%d]: ", (int)level,
+		    log_name, program, log_pid);
+	return snprintf(out, room, "%d%s[%d]: %s%s", (int)level, log_name,
+	    log_pid, program, program[0] != '\0' ? ": " : "");
+}
 
 static int send_line(enum log_level level, struct str line)
 {
 	char out[LOG_LINE_MAX + 256];
-	const char *as = log_program();
-	int n = snprintf(out, sizeof(out), "%d%s/%s[%d]: " STR_FMT,
-	    (int)level, log_name, as != NULL ? as : log_own_program, log_pid,
-	    STR_ARG(line));
+	int n = begin_line(level, out, 256);
 
 	if (n < 0)
 		return 0;
-	if ((size_t)n >= sizeof(out))
-		n = sizeof(out) - 1;
+	if (n >= 256)
+		n = 255;
+	line = str_sub(line, 0, LOG_LINE_MAX);
+	memcpy(out + n, line.p, line.n);
 	/* What ends the process must not get lost: it may wait a little. */
-	return send(log_fd, out, (size_t)n, MSG_NOSIGNAL |
+	return send(log_fd, out, (size_t)n + line.n, MSG_NOSIGNAL |
 	    (level >= LOG_LEVEL_FATAL ? 0 : MSG_DONTWAIT)) < 0 ? -1 : 0;
 }
 
@@ -56,4 +69,10 @@ void logclient_start(int fd, const char *name, const char *program)
 	log_own_program = program;
 	log_pid = (int)getpid();
 	log_set_sink(to_log, NULL);
+}
+
+void logclient_start_tagged(int fd, const char *name, const char *tag)
+{
+	is_tagged = true;
+	logclient_start(fd, name, tag);
 }

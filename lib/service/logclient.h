@@ -8,4 +8,7 @@
  * waits: what finds no room is counted, and the count goes with the next line
  * that does. The strings are kept. */
 void logclient_start(int fd, const char *name, const char *program);
+/* The same with "name[pid]: tag: " in front, or "name[pid]: " without a tag:
+ * as Dovecot's lines begin. */
+void logclient_start_tagged(int fd, const char *name, const char *tag);
 #endif

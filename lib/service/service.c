@@ -485,6 +485,29 @@ static void load_params(const struct control_start *start)
 		log_fatal("parameters: %s", why);
 }
 
+/* imap_log_style: what Dovecot's lines have behind its name. */
+static void start_log(int fd)
+{
+	static const struct {
+		const char *program, *tag;	/* NULL: the service */
+	} rows[] = {
+		{ "login", NULL }, { "auth", "auth" },
+		/* their lines begin with "imap(user)" themselves */
+		{ "imapd", "" }, { "pop3d", "" },
+	};
+
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(rows[i].program, self.program->name) == 0 &&
+		    strcmp(self.params.imap_log_style, "dovecot") == 0) {
+			logclient_start_tagged(fd, "dovecot", rows[i].tag
+			    ? rows[i].tag : self.service);
+			return;
+		}
+	logclient_start(fd, self.params.syslog_name, self.service);
+}
+
 /* Takes everything up to control_go. */
 static void take_start(struct sandbox_identity *id)
 {
@@ -526,9 +549,7 @@ static void take_start(struct sandbox_identity *id)
 	}
 	if (!started)
 		log_fatal("control socket: no start");
-	if (given_fd(CONTROL_LOG, "log") >= 0)
-		logclient_start(given_fd(CONTROL_LOG, "log"),
-		    self.params.syslog_name, self.service);
+	start_log(given_fd(CONTROL_LOG, "log"));
 }
 
 /*
