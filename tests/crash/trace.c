@@ -261,15 +261,27 @@ static void on_entry(struct tracee *t,
 	kill_whom(t, whom);
 }
 
+static bool is_clocks(const struct tracee *t,
+    const struct ptrace_syscall_info *info)
+{
+	long call = info->op == PTRACE_SYSCALL_INFO_ENTRY
+	    ? (long)info->entry.nr : t->call.number;
+
+	return call == SYS_nanosleep || call == SYS_clock_nanosleep ||
+	    call == SYS_gettimeofday;
+}
+
 static void on_call(struct tracee *t)
 {
 	struct ptrace_syscall_info info;
 	struct call *c = &t->call;
 
-	last_stop = now_us();
 	memset(&info, 0, sizeof(info));
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, t->tid, sizeof(info), &info) < 0)
 		return; /* killed since */
+	/* (ThreadSanitizer has a thread that sleeps and looks at the clock) */
+	if (!is_clocks(t, &info))
+		last_stop = now_us();
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
 		on_entry(t, &info);
 	else if (info.op == PTRACE_SYSCALL_INFO_EXIT && c->entered) {
