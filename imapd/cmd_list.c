@@ -3,8 +3,8 @@
  *
  * Both make one table of all names: mailboxes, their implied parents,
  * subscribed names and the parents of those. Then a row is shown when it
- * matches a pattern and the selection, or (RECURSIVEMATCH and LSUB) when one
- * below it is selected and does not match itself.
+ * matches a pattern and the selection, or (RECURSIVEMATCH, and LSUB with "%")
+ * when one below it is selected and does not match itself.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -406,6 +406,10 @@ int cmd_lsub(struct session *s)
 
 	if (parse_list(s, &q) < 0)
 		return -1;
-	q.select = SUBSCRIBED | RECURSIVE;
+	q.select = SUBSCRIBED;
+	/* RFC 3501 6.3.9: what is not subscribed but stands above what is, is
+	 * an answer to "%" only. */
+	if (q.pattern_count > 0 && str_chr(q.patterns[0], '%') >= 0)
+		q.select |= RECURSIVE;
 	return run(s, &q);
 }

@@ -260,6 +260,8 @@ def test_subscriptions(t):
     lsub = {m[2]: m[1] for m in t.ok('LSUB "" %').of(
         r'^LSUB \((.*?)\) "." "(.*)"$')}
     assert lsub == {"INBOX": "", "s": "\\Noselect", "gone": "\\Noselect"}
+    for pattern in ("s", "*s", "gon*e"):    # only "%" asks for it
+        assert not t.ok(f'LSUB "" "{pattern}"').untagged
     t.ok("UNSUBSCRIBE s.one")
     t.ok("UNSUBSCRIBE s.one")
     assert not t.ok('LSUB "" s.*').untagged
