@@ -140,7 +140,12 @@ int cmd_store(struct session *s)
 	session_say_new_keywords(s);
 	if (!q.silent)
 		say_flags(s, seqs, n);
-	if (any_gone(s, seqs, n))	/* RFC 2180 4.2.1, RFC 5530 */
+	/* RFC 2180 4.2, RFC 5530. The others are changed: who asked for silence
+	 * would not know of it if he was told NO. */
+	if (any_gone(s, seqs, n) && q.silent)
+		session_ok(s, "[EXPUNGEISSUED] Store completed, but some "
+		    "messages are gone");
+	else if (any_gone(s, seqs, n))
 		session_no(s, "[EXPUNGEISSUED] Some messages are gone");
 	else
 		session_ok(s, "Store completed");

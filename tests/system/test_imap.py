@@ -693,6 +693,13 @@ def test_new_messages_and_expunges_of_others_are_told_in_time(t):
             assert not a.of("EXPUNGE"), c
         assert t.cmd("FETCH 2 BODY.PEEK[]").text.startswith(
             "[EXPUNGEISSUED]")
+        # RFC 2180 4.2: the others are changed; nobody was told, so OK.
+        a = t.ok("STORE 1:3 +FLAGS.SILENT (\\Flagged)")
+        assert a.text.startswith("[EXPUNGEISSUED]") and not a.untagged
+        a = t.cmd("STORE 1:3 +FLAGS (\\Draft)")
+        assert a.status == "NO" and a.text.startswith("[EXPUNGEISSUED]")
+        assert [m[1] for m in a.of(r"^(\d) FETCH .*Flagged.*Draft")] == [
+            "1", "3"]
         a = t.ok("NOOP")
         assert a.of(r"^2 EXPUNGE$") and not a.of("EXISTS")
         assert len(t.ok("FETCH 1:* UID").of("FETCH")) == 3
