@@ -650,19 +650,21 @@ static void a_process_has_one_conversation_with_qmgr(void **state)
 
 /* --- the next qmgr ---------------------------------------------------- */
 
-/* Opening a file of the queue fails as long as `is_sick`. */
+/* Opening the file of that message fails. */
 static struct {
-	char text[QUEUE_ID_SIZE];
-	atomic_bool is_sick;
+	_Atomic uint64_t id;	/* 0: none */
 	atomic_int refused;
 } sickness;
 
+/* (set once: threads of a qmgr that died may still run) */
 static int refuse_to_open(const struct sys_event *ev, void *ctx)
 {
+	uint64_t id = atomic_load(&sickness.id);
+	char text[QUEUE_ID_SIZE];
+
 	(void)ctx;
-	if (ev->after || ev->op != SYS_OPEN || ev->path == NULL ||
-	    strcmp(ev->path, sickness.text) != 0 ||
-	    !atomic_load(&sickness.is_sick))
+	if (id == 0 || ev->after || ev->op != SYS_OPEN || ev->path == NULL ||
+	    strcmp(ev->path, queue_id_text(id, text)) != 0)
 		return 0;
 	atomic_fetch_add(&sickness.refused, 1);
 	return EIO;
@@ -670,10 +672,13 @@ static int refuse_to_open(const struct sys_event *ev, void *ctx)
 
 static void fall_sick(uint64_t id)
 {
-	queue_id_text(id, sickness.text);
 	atomic_store(&sickness.refused, 0);
-	atomic_store(&sickness.is_sick, true);
-	sys_set_hook(refuse_to_open, NULL);
+	atomic_store(&sickness.id, id);
+}
+
+static void get_well(void)
+{
+	atomic_store(&sickness.id, 0);
 }
 
 static void wait_refused(void)
@@ -714,7 +719,7 @@ static void a_strangers_word_of_a_commit_makes_no_copy(void **state)
 	agent = open_agent(&second, LOCAL, "local");
 	cleanup = edge_open_fresh(second.edges[CLEANUP], SOON);
 	wait_refused();
-	atomic_store(&sickness.is_sick, false);
+	get_well();
 	say(cleanup, &stock_commit_schema, &commit);
 	/* It has it since before, and says so once more than one would: qmgr
 	 * may hear it sooner than the other. */
@@ -727,7 +732,6 @@ static void a_strangers_word_of_a_commit_makes_no_copy(void **state)
 	answer(agent, id, 0, AGENT_SENT, false);
 	expect_recorded(agent, id);
 	die(&second);
-	sys_set_hook(NULL, NULL);
 }
 
 /* A cleanup of before has an empty file, and fills it now: that overtakes what
@@ -847,7 +851,7 @@ static void what_could_not_be_read_is_looked_at_again(void **state)
 	fall_sick(id);
 	conv_close(&cleanup);
 	wait_refused();
-	atomic_store(&sickness.is_sick, false);
+	get_well();
 	assert_true(hear_job(agent, &job, 20000));
 	close(job.file);
 	die(&r);
@@ -855,11 +859,10 @@ static void what_could_not_be_read_is_looked_at_again(void **state)
 	start(&next, pairs, 1);
 	agent = open_agent(&next, LOCAL, "local");
 	wait_refused();
-	atomic_store(&sickness.is_sick, false);
+	get_well();
 	assert_true(hear_job(agent, &job, 20000));
 	close(job.file);
 	die(&next);
-	sys_set_hook(NULL, NULL);
 }
 
 static void the_next_qmgr_repeats_only_what_is_not_recorded(void **state)
@@ -1002,5 +1005,6 @@ int main(void)
 	signal(SIGIO, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	log_set_sink(drop_line, NULL);
+	sys_set_hook(refuse_to_open, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
