@@ -54,6 +54,14 @@ static struct str put(char **at, struct str s)
 	return copy;
 }
 
+/* What cleanup, or its file, says of it: a time that was. */
+static int64_t believe_arrival(int64_t said)
+{
+	int64_t now = clock_wall();
+
+	return said < 0 ? 0 : said > now ? now : said;
+}
+
 /* One piece of memory: the struct, recipients, strings. */
 struct message *message_new(const struct queue_name *name,
     const struct queue_envelope *e)
@@ -79,7 +87,7 @@ struct message *message_new(const struct queue_name *name,
 	m->id = name->id;
 	queue_id_text(m->id, m->text);
 	m->name = *name;
-	m->arrival = e->arrival;
+	m->arrival = believe_arrival(e->arrival);
 	m->size = e->size;
 	m->flags = e->flags;
 	m->ret = e->ret;
@@ -212,6 +220,11 @@ static void keep_outcome(struct qmgr *q, struct recipient *r,
 	    ? RCPT_FAILED : RCPT_DEFERRED;
 }
 
+bool message_is_at_work(const struct message *m)
+{
+	return m->state == MESSAGE_PARKED || m->state == MESSAGE_ACTIVE;
+}
+
 void message_result(struct qmgr *q, struct message *m, uint32_t index,
     const struct agent_result *res, unsigned holder)
 {
@@ -229,6 +242,13 @@ void message_result(struct qmgr *q, struct message *m, uint32_t index,
 			agents_tell(q, holder, m->id, index);
 		else
 			r->holder = holder;
+		return;
+	}
+	if (!message_is_at_work(m)) {
+		/* It waits for an operator's wish, or goes to corrupt/: tried
+		 * again, if ever. Nothing may be added to what is over. */
+		if (holder != 0)
+			agents_tell(q, holder, m->id, index);
 		return;
 	}
 	r->holder = holder;
@@ -270,7 +290,7 @@ void message_recorded(struct qmgr *q, struct message *m, uint32_t index)
 	if (r->holder != 0)
 		agents_tell(q, r->holder, m->id, index);
 	r->holder = 0;
-	if (m->unrecorded == 0 && m->open == 0)
+	if (m->unrecorded == 0) /* a wish may be older than the last result */
 		message_settle(q, m);
 }
 

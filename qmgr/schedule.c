@@ -582,7 +582,8 @@ void schedule_adopt(struct qmgr *q, struct agent *a, struct message *m,
 	struct transport *t;
 	struct job *job;
 
-	if (r->state != RCPT_WAITING || a->serves_count == 0)
+	if (!message_is_at_work(m) || r->state != RCPT_WAITING ||
+	    a->serves_count == 0)
 		return;
 	t = r->transport.n > 0 ? schedule_transport(q, r->transport)
 	    : a->serves[0];
