@@ -248,15 +248,19 @@ static const struct verb_row *find_verb(uint64_t verb)
 }
 
 /* As registry_wish(), once nobody is at it: a file's rename takes its time,
- * and stands somewhere else afterwards. -1: it is still busy. */
-static int wish_when_free(struct qmgr *q, uint64_t id, uint64_t verb)
+ * and stands somewhere else afterwards. -1: it is still busy, or a cleanup's
+ * stock, which nobody waits for. */
+static int wish_when_free(struct qmgr *q, const struct queue_name *name,
+    uint64_t verb)
 {
 	static const struct timespec pause = { 0, 2000000 };
 	int64_t deadline = clock_now() + BUSY_PATIENCE;
 	int rc;
 
-	while ((rc = registry_wish(&q->registry, id, verb)) < 0 &&
-	    clock_now() < deadline)
+	while ((rc = registry_wish(&q->registry, name->id, verb)) < 0 &&
+	    clock_now() < deadline &&
+	    (name->place != QUEUE_INCOMING ||
+		queue_is_message(&q->spool, name)))
 		nanosleep(&pause, NULL);
 	return rc;
 }
@@ -273,7 +277,7 @@ static int change(struct operator *o, const struct verb_row *row,
 	if (!(where & row->where & QUEUE_WHERE_BIT(where_of(q, name))) ||
 	    (site.n > 0 && !leads_to(q, name, site)))
 		return 0;
-	switch (wish_when_free(q, name->id, row->verb)) {
+	switch (wish_when_free(q, name, row->verb)) {
 	case 1:
 		atomic_store(&q->wishes, true);
 		return row->verb != QUEUE_DO_FLUSH;

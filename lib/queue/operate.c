@@ -131,7 +131,7 @@ void queue_listed_next(const struct queue_listed *l, size_t *at,
 
 /* --- changes --- */
 
-static bool is_message(const struct queue_spool *spool,
+bool queue_is_message(const struct queue_spool *spool,
     const struct queue_name *name)
 {
 	int fd = queue_spool_open_file(spool, name, false);
@@ -174,7 +174,7 @@ static int append_expire(const struct queue_spool *spool,
 int queue_change(const struct queue_spool *spool, struct queue_name *name,
     bool expire, enum queue_place to)
 {
-	if (name->place == QUEUE_INCOMING && !is_message(spool, name))
+	if (name->place == QUEUE_INCOMING && !queue_is_message(spool, name))
 		return -1;
 	if (expire && append_expire(spool, name) < 0)
 		return -1;

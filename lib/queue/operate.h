@@ -62,6 +62,8 @@ void queue_listed_next(const struct queue_listed *, size_t *at,
 
 /* --- changes --- */
 
+/* The file is a message: in incoming/ it may be somebody's stock. */
+bool queue_is_message(const struct queue_spool *, const struct queue_name *);
 /*
  * Moves the file to another place, due now, or unlinks it (`to` is
  * QUEUE_PLACE_COUNT); `expire`: notes first that an operator wants it to
