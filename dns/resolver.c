@@ -389,8 +389,10 @@ static void end_trial(struct resolver *r, const char *why)
 
 	timer_stop(r->probe_timer);
 	for (size_t i = 0; i < r->nprobes; i++)
-		if (r->probes[i].asked && r->trial != NULL)
+		if (r->probes[i].asked && r->trial != NULL) {
 			ub_cancel(r->trial->ctx, r->probes[i].id);
+			r->probes[i].asked = false;
+		}
 	r->nprobes = 0;
 	if (why == NULL) {
 		world_retire(&r->use);

@@ -249,7 +249,8 @@ int conv_send(struct conv *c, const struct msg_schema *schema,
 	(void)deadline;
 	*why_r = "the other end is gone";
 	buf_init(&out, MSG_MAX + 16);
-	if (c->left) {
+	if (c->left || c->full) {
+		errno = c->left ? EPIPE : ETIMEDOUT;
 		rc = -1;
 		goto out;
 	}

@@ -53,7 +53,7 @@ void fake_leave_last(struct conv *);
 struct conv *fake_find(int fd);
 /* Who the kernel says that it is (conv_peer()); else nobody knows. */
 void fake_is(struct conv *, pid_t, uid_t);
-/* For conv_try_send() there is no room as long as this is true. */
+/* There is no room for what the code sends as long as this is true. */
 void fake_full(struct conv *, bool);
 /* Free for the neighbour's use; NULL at first. */
 void **fake_state(struct conv *);
