@@ -18,6 +18,8 @@
 #define SEND_TIMEOUT (60 * CLOCK_SECOND)
 #define ARENA_LIMIT (64u << 20)
 #define BUSY_PATIENCE (5 * CLOCK_SECOND)
+/* How often a message is looked for again that moved meanwhile. */
+#define MOVES_MOST 5
 
 struct operator {
 	struct qmgr *qmgr;
@@ -191,7 +193,8 @@ static int list(struct operator *o, const struct queue_list *ask)
 
 /* --- orders ----------------------------------------------------------- */
 
-/* Does a recipient that is not done lead to that next hop or domain? */
+/* Does a recipient that is not done lead to that next hop or domain? errno
+ * ENOENT: it does not stand at that name any more. */
 static bool leads_to(struct qmgr *q, const struct queue_name *name,
     struct str site)
 {
@@ -200,7 +203,10 @@ static bool leads_to(struct qmgr *q, const struct queue_name *name,
 	bool yes = false;
 
 	if (a == NULL || queue_listed_read(&l, &q->spool, name, a) < 0) {
+		int err = errno;
+
 		arena_free(&a);
+		errno = err;
 		return false;
 	}
 	for (size_t i = 0; i < l.reader.envelope.recipient_count; i++) {
@@ -265,8 +271,10 @@ static int wish_when_free(struct qmgr *q, const struct queue_name *name,
 	return rc;
 }
 
-/* 1: done, 0: nothing to do there. */
-static int change(struct operator *o, const struct verb_row *row,
+enum change { CHANGE_NONE, CHANGE_DONE, CHANGE_MOVED };
+
+/* MOVED: it does not stand at that name any more. */
+static enum change change(struct operator *o, const struct verb_row *row,
     uint64_t where, struct str site, const struct queue_name *name)
 {
 	struct qmgr *q = o->qmgr;
@@ -274,26 +282,32 @@ static int change(struct operator *o, const struct verb_row *row,
 	char text[QUEUE_ID_SIZE];
 	int rc = 0;
 
-	if (!(where & row->where & QUEUE_WHERE_BIT(where_of(q, name))) ||
-	    (site.n > 0 && !leads_to(q, name, site)))
-		return 0;
+	if (!(where & row->where & QUEUE_WHERE_BIT(where_of(q, name))))
+		return CHANGE_NONE;
+	errno = 0;
+	if (site.n > 0 && !leads_to(q, name, site))
+		return errno == ENOENT ? CHANGE_MOVED : CHANGE_NONE;
 	switch (wish_when_free(q, name, row->verb)) {
 	case 1:
 		atomic_store(&q->wishes, true);
-		return row->verb != QUEUE_DO_FLUSH;
+		return row->verb != QUEUE_DO_FLUSH ? CHANGE_DONE
+		    : CHANGE_NONE;
 	case 0:
 		/* A due time of 0 says that an operator wants it tried
 		 * whatever the configuration defers. */
+		errno = 0;
 		rc = queue_change(&q->spool, &file,
 		    row->verb == QUEUE_DO_EXPIRE, row->to);
+		if (rc < 0 && errno == ENOENT)
+			rc = -2;
 		registry_drop(&q->registry, name->id);
 		break;
 	default:
-		return 0;
+		return CHANGE_NONE;
 	}
 	if (rc == 0 && row->words != NULL)
 		log_info("%s: %s", queue_id_text(name->id, text), row->words);
-	return rc == 0;
+	return rc == 0 ? CHANGE_DONE : rc == -2 ? CHANGE_MOVED : CHANGE_NONE;
 }
 
 struct changes {
@@ -334,6 +348,57 @@ static void sync_places(struct qmgr *q)
 		log_warn("deferred/0: sync: %s", strerror(errno));
 }
 
+/* What an order is about: by id, since a name changes meanwhile. */
+static size_t choose(const struct queue_order *ask,
+    const struct queue_names *names, uint64_t *ids)
+{
+	size_t n = 0;
+
+	if (ask->ids.n == 0) {
+		for (size_t i = 0; i < names->n; i++)
+			if (n == 0 || ids[n - 1] != names->v[i].id)
+				ids[n++] = names->v[i].id;
+		return n;
+	}
+	for (size_t i = 0; i < ask->ids.n; i++) {
+		const struct queue_name *name = queue_names_find(names,
+		    ask->ids.v[i]);
+
+		if (name != NULL)
+			ids[n++] = name->id;
+	}
+	return n;
+}
+
+/* Changes those n. Left in ids are those that moved before they could be
+ * changed, *n_r of them: at their new names they can be. */
+static int change_all(struct operator *o, const struct queue_order *ask,
+    const struct verb_row *row, const struct queue_names *names,
+    uint64_t *ids, size_t *n_r, struct changes *c)
+{
+	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
+	size_t n = *n_r;
+	int rc = 0;
+
+	/* An id that is named is meant, wherever it is. */
+	if (ask->ids.n > 0 && ask->where == 0)
+		where = row->where;
+	*n_r = 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		char text[QUEUE_ID_SIZE];
+		const struct queue_name *name = queue_names_find(names,
+		    str_of(queue_id_text(ids[i], text)));
+		enum change what = name == NULL ? CHANGE_NONE
+		    : change(o, row, where, ask->site, name);
+
+		if (what == CHANGE_DONE)
+			rc = note_change(o, c, name);
+		else if (what == CHANGE_MOVED)
+			ids[(*n_r)++] = ids[i];
+	}
+	return rc;
+}
+
 static int order(struct operator *o, const struct queue_order *ask)
 {
 	const struct verb_row *row = find_verb(ask->verb);
@@ -342,27 +407,26 @@ static int order(struct operator *o, const struct queue_order *ask)
 	struct queue_names names = { 0 };
 	struct str room[QUEUE_IDS_MAX];
 	struct strs missing = { room, 0 };
-	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
+	uint64_t *ids = NULL;
+	size_t n;
 	int rc = 0;
 
 	if (row == NULL || c == NULL || list_names(q, row->where,
-	    &names) < 0) {
+	    &names) < 0 || (ids = calloc(names.n + ask->ids.n + 1,
+	    sizeof(*ids))) == NULL) {
 		free(c);
 		queue_names_free(&names);
 		return send_end(o, 0, 0, NULL, row == NULL ? "unknown order"
 		    : "the spool cannot be read");
 	}
-	/* An id that is named is meant, wherever it is. */
-	if (ask->ids.n > 0 && ask->where == 0)
-		where = row->where;
 	missing = find_missing(&ask->ids, &names, room);
-	for (size_t i = 0; i < (ask->ids.n ? ask->ids.n : names.n) && rc == 0;
-	    i++) {
-		const struct queue_name *name = ask->ids.n
-		    ? queue_names_find(&names, ask->ids.v[i]) : &names.v[i];
-
-		if (name != NULL && change(o, row, where, ask->site, name))
-			rc = note_change(o, c, name);
+	n = choose(ask, &names, ids);
+	rc = change_all(o, ask, row, &names, ids, &n, c);
+	for (int again = 0; rc == 0 && n > 0 && again < MOVES_MOST; again++) {
+		queue_names_free(&names);
+		if (list_names(q, row->where, &names) < 0)
+			break;
+		rc = change_all(o, ask, row, &names, ids, &n, c);
 	}
 	sync_places(q);
 	atomic_store(&q->look, true);
@@ -371,6 +435,7 @@ static int order(struct operator *o, const struct queue_order *ask)
 		rc = flush_changes(o, c);
 	if (rc == 0)
 		rc = send_end(o, c->count, 0, &missing, "");
+	free(ids);
 	free(c);
 	queue_names_free(&names);
 	return rc;

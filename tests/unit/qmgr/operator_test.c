@@ -1,0 +1,250 @@
+/* An operator's orders, at the moment when what they are about moves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/sys.h"
+#include "qmgr/qmgr.h"
+#include "queue/commit.h"
+#include "queue/operate.h"
+#include "service/service.h"
+
+#define MESSAGES 3
+
+/* --- what the service skeleton would give ----------------------------- */
+
+int service_dir(const char *role)
+{
+	(void)role;
+	return -1;
+}
+
+int service_ask(const char *server, const struct msg_schema *request,
+    const void *req, const struct msg_schema *reply, void *rep,
+    int64_t timeout_us, struct conv **conv_r, const char **why_r)
+{
+	(void)server, (void)request, (void)req, (void)reply, (void)rep;
+	(void)timeout_us, (void)conv_r, (void)why_r;
+	return -1;
+}
+
+/* At once: the client has said all, and shut its side down. */
+int service_thread(void (*fn)(void *), void *arg)
+{
+	fn(arg);
+	return 0;
+}
+
+void service_done(void)
+{
+}
+
+/* --- a spool ---------------------------------------------------------- */
+
+struct place {
+	char path[64];
+	struct qmgr qmgr;
+	struct loop *loop;
+	uint64_t ids[MESSAGES];
+	/* the next operation on that message finds it elsewhere */
+	size_t moves;		/* that are to come, and one a time */
+	bool moving;
+	int64_t due;
+};
+
+static void write_message(int fd, uint64_t id)
+{
+	struct queue_recipient r = { .address = STR("r@x.test"),
+		.nexthop = STR("[x.test]") };
+	struct queue_envelope e = { .arrival = 7, .sender = STR("s@x.test"),
+		.recipients = &r, .recipient_count = 1 };
+	struct queue_commit *c;
+	const char *why;
+
+	assert_int_equal(queue_commit_begin(&c, fd, id, 1000), 0);
+	assert_int_equal(queue_commit_append(c, STR("text\r\n")), 0);
+	assert_int_equal(queue_commit(c, &e, &why), 0);
+	queue_commit_end(&c);
+}
+
+/* Nothing here is given to the disk's threads. */
+static int no_thread(void (*fn)(void *), void *arg)
+{
+	(void)fn, (void)arg;
+	return 0;
+}
+
+static void begin(struct place *p)
+{
+	int fds[MESSAGES], dir;
+	const char *why;
+
+	*p = (struct place){ .path = "/tmp/postern-operator-XXXXXX",
+		.due = 1000 };
+	assert_non_null(mkdtemp(p->path));
+	dir = open(p->path, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(queue_spool_open(&p->qmgr.spool, dir, true, false,
+	    &why), 0);
+	assert_int_equal(queue_spool_stock(&p->qmgr.spool, MESSAGES, NULL, 0,
+	    p->ids, fds), 0);
+	for (int i = 0; i < MESSAGES; i++) {
+		write_message(fds[i], p->ids[i]);
+		sys_close(fds[i]);
+	}
+	assert_int_equal(registry_init(&p->qmgr.registry), 0);
+	p->loop = loop_new();
+	p->qmgr.disk = disk_new(p->loop, 1, no_thread);
+	assert_non_null(p->qmgr.disk);
+}
+
+static void end(struct place *p)
+{
+	char *argv[] = { "rm", "-rf", p->path, NULL };
+	int dir = p->qmgr.spool.dir;
+	pid_t pid;
+
+	map_free(&p->qmgr.registry.entries, NULL);
+	queue_spool_close(&p->qmgr.spool);
+	close(dir);
+	pid = fork();
+	if (pid == 0) {
+		execvp("rm", argv);
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static bool find(struct place *p, uint64_t id, struct queue_name *name_r)
+{
+	struct queue_names l = { 0 };
+	const struct queue_name *name;
+	char text[QUEUE_ID_SIZE];
+	enum queue_place place;
+
+	assert_int_equal(queue_names_read(&l, &p->qmgr.spool, UINT32_MAX,
+	    &place), 0);
+	name = queue_names_find(&l, str_of(queue_id_text(id, text)));
+	if (name != NULL)
+		*name_r = *name;
+	queue_names_free(&l);
+	return name != NULL;
+}
+
+/* As the loop does with a message whose recipients were deferred: before the
+ * operator's thread opens it, it has moved. */
+static int move_it(const struct sys_event *ev, void *ctx)
+{
+	struct place *p = ctx;
+	struct queue_name name;
+	char text[QUEUE_ID_SIZE];
+
+	if (p->moving || p->moves == 0 || ev->after || ev->path == NULL ||
+	    strstr(ev->path, queue_id_text(p->ids[1], text)) == NULL)
+		return 0;
+	p->moving = true;
+	p->moves--;
+	assert_true(find(p, p->ids[1], &name));
+	assert_int_equal(queue_spool_move(&p->qmgr.spool, &name,
+	    QUEUE_DEFERRED, p->due++), 0);
+	p->moving = false;
+	return 0;
+}
+
+/* Gives the order; how many were changed, as it is answered. */
+static uint64_t give(struct place *p, const struct queue_order *ask)
+{
+	const struct msg_schema *allowed[] = { &queue_changed_schema,
+		&queue_end_schema }, *got;
+	union {
+		struct queue_changed changed;
+		struct queue_end end;
+	} m;
+	struct conv *client;
+	const char *why;
+	int pair[2];
+	uint64_t said = 0;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	client = conv_new("test", pair[0]);
+	assert_int_equal(conv_send(client, &queue_order_schema, ask,
+	    clock_now() + CLOCK_SECOND, &why), 0);
+	assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
+	sys_set_hook(move_it, p);
+	operator_add(&p->qmgr, conv_new("operator", pair[1]));
+	sys_set_hook(NULL, NULL);
+	for (;;) {
+		assert_int_equal(conv_recv(client, allowed, 2, &got, &m,
+		    clock_now() + CLOCK_SECOND, &why), CONV_MESSAGE);
+		if (got == &queue_end_schema)
+			break;
+		said += m.changed.ids.n;
+	}
+	assert_int_equal(m.end.count, said);
+	assert_int_equal(m.end.missing.n, 0);
+	conv_close(&client);
+	return said;
+}
+
+static void what_moves_meanwhile_is_changed_where_it_stands(void **state)
+{
+	static const struct {
+		uint64_t verb;
+		size_t moves;
+		bool by_id, by_site;
+	} rows[] = {
+		{ QUEUE_DO_HOLD, 0, false, false },
+		{ QUEUE_DO_HOLD, 1, false, false },
+		{ QUEUE_DO_HOLD, 1, true, false },
+		{ QUEUE_DO_HOLD, 1, false, true },
+		{ QUEUE_DO_HOLD, 3, false, false },
+		{ QUEUE_DO_DELETE, 1, false, false },
+		{ QUEUE_DO_REQUEUE, 2, true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char texts[MESSAGES][QUEUE_ID_SIZE];
+		struct str ids[MESSAGES];
+		struct queue_order ask = { .verb = rows[i].verb };
+		struct queue_name name;
+		struct place p;
+
+		begin(&p);
+		p.moves = rows[i].moves;
+		for (int k = 0; k < MESSAGES; k++)
+			ids[k] = str_of(queue_id_text(p.ids[k], texts[k]));
+		if (rows[i].by_id)
+			ask.ids = (struct strs){ ids, MESSAGES };
+		if (rows[i].by_site)
+			ask.site = STR("[x.test]");
+		assert_int_equal(give(&p, &ask), MESSAGES);
+		assert_int_equal(p.moves, 0);
+		for (int k = 0; k < MESSAGES; k++) {
+			bool is_there = find(&p, p.ids[k], &name);
+
+			assert_int_equal(is_there,
+			    rows[i].verb != QUEUE_DO_DELETE);
+			if (is_there)
+				assert_int_equal(name.place,
+				    rows[i].verb == QUEUE_DO_HOLD
+				    ? QUEUE_HOLD : QUEUE_DEFERRED);
+		}
+		end(&p);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+		    what_moves_meanwhile_is_changed_where_it_stands),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
