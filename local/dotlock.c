@@ -35,6 +35,10 @@
 /* The sticky bit means nothing for a file, and no other program sets it. */
 #define MODE_OURS (S_ISVTX | S_IRUSR | S_IWUSR)
 #define STALE 600	/* seconds: the owner of another's is dead */
+/* Seconds: then also one that somebody keeps flock(2) on. Of ours nobody does
+ * so long; others who may read the file could, to have us wait for ever. */
+#define STALE_AND_HELD (2 * STALE)
+#define REMOVALS_MOST 10	/* in one dotlock_take() */
 
 static void nap(void)
 {
@@ -104,9 +108,9 @@ static int take_over(struct dotlock *l)
 	return rc;
 }
 
-static bool is_old(const struct stat *st)
+static bool is_older(const struct stat *st, int64_t seconds)
 {
-	return clock_wall() / CLOCK_SECOND - st->st_mtime > STALE;
+	return clock_wall() / CLOCK_SECOND - st->st_mtime > seconds;
 }
 
 /*
@@ -122,16 +126,17 @@ static bool remove_old(struct dotlock *l)
 
 	if (fstatat(l->dir, l->path, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT;
-	if (!is_old(&st))
+	if (!is_older(&st, STALE))
 		return false;
 	fd = sys_openat(l->dir, l->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK,
 	    0);
 	if (fd < 0)
 		return sys_unlinkat(l->dir, l->path) == 0;
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		gone = errno != EWOULDBLOCK && errno != EINTR &&
+		gone = ((errno != EWOULDBLOCK && errno != EINTR) ||
+		    (is_named(l, fd, &st) && is_older(&st, STALE_AND_HELD))) &&
 		    sys_unlinkat(l->dir, l->path) == 0;
-	else if (is_named(l, fd, &st) && is_old(&st))
+	else if (is_named(l, fd, &st) && is_older(&st, STALE))
 		gone = sys_unlinkat(l->dir, l->path) == 0;
 	sys_close(fd);
 	return gone;
@@ -156,6 +161,8 @@ static int make(struct dotlock *l)
 int dotlock_take(struct dotlock *l, int dir, const char *path,
     int64_t deadline)
 {
+	int removals = 0;
+
 	l->dir = dir;
 	l->fd = -1;
 	if (snprintf(l->path, sizeof(l->path), "%s.lock", path) >=
@@ -174,8 +181,11 @@ int dotlock_take(struct dotlock *l, int dir, const char *path,
 		}
 		if (rc == 1 || (rc = take_over(l)) == 1)
 			return 0;
-		if (rc < 0 && remove_old(l))
+		/* Whoever makes an old one again and again ends no wait. */
+		if (rc < 0 && removals < REMOVALS_MOST && remove_old(l)) {
+			removals++;
 			continue;
+		}
 		if (clock_now() > deadline) {
 			l->path[0] = '\0';
 			errno = EAGAIN;

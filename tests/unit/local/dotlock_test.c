@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -105,6 +106,59 @@ static void that_of_another_program_stays_until_it_is_old(void **state)
 	assert_false(is_there());
 	assert_int_equal(symlinkat("/nowhere", dir, "mbox.lock"), 0);
 	assert_int_equal(dotlock_take(&l, dir, "mbox", SHORT), -1);
+	unlinkat(dir, "mbox.lock", 0);
+}
+
+/* Other programs' locks may be read by everybody, who may hold them then. */
+static void who_holds_that_of_another_program_delays_it_no_more(void **state)
+{
+	static const struct { int64_t age; int rc; } rows[] = {
+		{ 700, -1 }, { 1300, 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct dotlock l;
+		int fd;
+
+		make_foreign(rows[i].age);
+		fd = openat(dir, "mbox.lock", O_RDONLY);
+		assert_int_equal(flock(fd, LOCK_SH), 0);
+		assert_int_equal(dotlock_take(&l, dir, "mbox", SHORT),
+		    rows[i].rc);
+		if (rows[i].rc == 0)
+			dotlock_release(&l);
+		else
+			unlinkat(dir, "mbox.lock", 0);
+		close(fd);
+		assert_false(is_there());
+	}
+}
+
+/* Each time that one is removed. */
+static int make_another(const struct sys_event *ev, void *ctx)
+{
+	int *made = ctx;
+
+	if (ev->op == SYS_UNLINK && ev->after) {
+		make_foreign(700);
+		if (++*made == 1000)
+			sys_set_hook(NULL, NULL);
+	}
+	return 0;
+}
+
+static void who_makes_old_ones_again_and_again_ends_the_wait(void **state)
+{
+	struct dotlock l;
+	int made = 0;
+
+	(void)state;
+	make_foreign(700);
+	sys_set_hook(make_another, &made);
+	assert_int_equal(dotlock_take(&l, dir, "mbox", SHORT), -1);
+	sys_set_hook(NULL, NULL);
+	assert_int_equal(errno, EAGAIN);
+	assert_true(made < 100);
 	unlinkat(dir, "mbox.lock", 0);
 }
 
@@ -281,6 +335,10 @@ int main(void)
 		cmocka_unit_test(that_of_the_dead_is_taken_over_at_once),
 		cmocka_unit_test(
 		    that_of_another_program_stays_until_it_is_old),
+		cmocka_unit_test(
+		    who_holds_that_of_another_program_delays_it_no_more),
+		cmocka_unit_test(
+		    who_makes_old_ones_again_and_again_ends_the_wait),
 		cmocka_unit_test(that_of_the_living_is_never_old),
 		cmocka_unit_test(what_cannot_be_taken_away_is_waited_for),
 		cmocka_unit_test(what_is_not_ours_any_more_is_left_alone),
