@@ -40,8 +40,8 @@ struct conv {
 static struct edge edges[16];
 static size_t edge_count, open_count, made_count;
 static LIST_HEAD(, conv) convs = LIST_HEAD_INITIALIZER(convs);
-bool fake_away;
-int fake_dir = -1, fake_descriptor = -1;
+bool fake_away, fake_privileged;
+int fake_dir = -1, fake_mailspool = -1, fake_descriptor = -1;
 int (*fake_spawn)(void (*fn)(void *), void *arg);
 unsigned fake_done;
 const struct params *fake_params;
@@ -373,8 +373,7 @@ int service_file(const char *param)
 
 int service_dir(const char *role)
 {
-	(void)role;
-	return fake_dir;
+	return strcmp(role, "mailspool") == 0 ? fake_mailspool : fake_dir;
 }
 
 bool service_stopping(void)
@@ -389,7 +388,7 @@ bool service_draining(void)
 
 bool service_is_privileged(void)
 {
-	return false;
+	return fake_privileged;
 }
 
 void service_done(void)

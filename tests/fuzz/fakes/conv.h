@@ -22,8 +22,11 @@ typedef void fake_peer_fn(struct conv *, const struct msg_schema *,
 extern struct arena *fake_arena;
 /* What service_params() gives. */
 extern const struct params *fake_params;
-/* What service_dir() and service_file() give; -1: nothing. */
-extern int fake_dir, fake_descriptor;
+/* What service_is_privileged() says. */
+extern bool fake_privileged;
+/* What service_dir() (for "mailspool", for others) and service_file() give; -1:
+ * nothing. */
+extern int fake_mailspool, fake_dir, fake_descriptor;
 /* In the place of service_thread(); NULL: there are no threads. */
 extern int (*fake_spawn)(void (*fn)(void *), void *arg);
 /* Calls of service_done() since fake_forget(). */

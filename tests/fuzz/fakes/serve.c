@@ -53,9 +53,11 @@ static int make_descriptor(void *ctx)
 	return pair[0];
 }
 
+static int (*choose_descriptor)(void *ctx);
+
 static int descriptor(void *ctx)
 {
-	int fd = made_count < 64 ? make_descriptor(ctx) : -1;
+	int fd = made_count < 64 ? choose_descriptor(ctx) : -1;
 
 	if (fd >= 0)
 		made[made_count++] = fd;
@@ -85,6 +87,8 @@ void serve_say(const struct serve *s, struct fuzz_in *in, struct conv *c,
 	int fds[MSG_FD_MAX];
 	struct buf out;
 
+	choose_descriptor = s->descriptor != NULL ? s->descriptor
+	    : make_descriptor;
 	while (s->kinds[kinds] != NULL)
 		kinds++;
 	buf_init(&out, 2 * MSG_MAX);

@@ -28,6 +28,9 @@ struct serve {
 	/* Makes some of what was drawn true (garble.h; ctx: a struct
 	 * fuzz_in); may be NULL. */
 	garble_mend_fn *mend;
+	/* A new descriptor to go with a message (ctx as above); NULL: of
+	 * something. */
+	int (*descriptor)(void *ctx);
 };
 
 /* The next packet that the client says, drawn from the input. */

@@ -1,0 +1,4 @@
+fuzz_serve_qmgr_SRCS := $(FUZZ_SERVE) tests/fuzz/fakes/disk.c \
+	$(filter-out qmgr/disk.c,$(qmgr_CORE))
+fuzz_serve_qmgr_WRAP := $(FUZZ_LOOP) $(FUZZ_CLOCK) nanosleep
+fuzz_serve_qmgr_LIBS := msgs config ipc queue net base
