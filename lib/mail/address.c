@@ -13,6 +13,7 @@ struct parser {
 	bool in_group;
 	bool no_quotes;		/* a quoted string had no end: the others are
 				 * none either */
+	bool no_comments;	/* the same: "(" is white space */
 };
 
 /* What was read of one entry, before it is known what it is. */
@@ -33,7 +34,11 @@ static bool is_space(int c)
 	return c >= 0 && (c <= 32 || c == 127);
 }
 
-/* Skips white space and comments; true when there were any. */
+/*
+ * Skips white space and comments; true when there were any. A comment that
+ * does not end goes to the end of all, but where it would hide an address in
+ * brackets the parenthesis alone is skipped (RFC 7103 7.1.4).
+ */
 static bool skip_cfws(struct parser *p)
 {
 	size_t start = p->at, open = 0;
@@ -42,7 +47,7 @@ static bool skip_cfws(struct parser *p)
 	for (; p->at < p->in.n; p->at++) {
 		char c = p->in.p[p->at];
 
-		if (c == '(') {
+		if (c == '(' && !p->no_comments) {
 			if (depth++ == 0)
 				open = p->at + 1;
 			if (depth > MAIL_COMMENT_DEPTH) {
@@ -57,8 +62,15 @@ static bool skip_cfws(struct parser *p)
 		} else if (depth > 0 && c == '\\') {
 			if (p->at + 1 < p->in.n)
 				p->at++;
-		} else if (depth == 0 && !is_space((unsigned char)c)) {
+		} else if (depth == 0 && c != '(' &&
+		    !is_space((unsigned char)c)) {
 			break;
+		}
+		if (p->at + 1 == p->in.n && depth > 0 &&
+		    str_chr(str_from(p->in, open), '<') >= 0) {
+			p->no_comments = true;
+			p->at = open - 1;
+			depth = 0;
 		}
 	}
 	return p->at > start;
@@ -432,7 +444,7 @@ static int take_entry(struct parser *p)
 		return 0;	/* nothing between two separators */
 	if ((a = add(p, MAIL_ADDRESS_MAILBOX)) == NULL)
 		return -1;
-	a->invalid = w.bad;
+	a->invalid = w.bad || p->no_comments;
 	if (c == '<') {
 		if (p->name.n > 0)
 			a->name = keep(p, &p->name);

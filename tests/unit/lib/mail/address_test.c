@@ -103,7 +103,11 @@ static void lists_are_read(void **state)
 		{ "A <a@b.test", "!A|-|a|b.test" },
 		{ "A <a@b.test> junk, c@d.test",
 		    "!A|-|a|b.test -|-|c|d.test" },
-		/* RFC 7103 7.1.6, 7.1.2, 7.1.7 */
+		/* RFC 7103 7.1.4, 7.1.6, 7.1.2, 7.1.7 */
+		{ "(Testing <a@b.test>, (x) B (c (d) <c@d.test>",
+		    "!Testing|-|a|b.test !x B c d|-|c|d.test" },
+		{ "Testing) <a@b.test>", "!Testing|-|a|b.test" },
+		{ "a@b.test (unclosed, c@d.test", "-|-|a|b.test" },
 		{ "\"Joe <a@b.test>, \"B\" <c@d.test>",
 		    "!Joe <a@b.test>, B|-|c|d.test" },
 		{ "\"Joe S. <a@b.test>, c@d.test",
