@@ -27,11 +27,12 @@ static int find_place(struct delivery_job *j, struct place *p)
 {
 	bool named = j->request->what == DELIVER_FILE;
 	struct str text = named ? j->request->mailbox : j->request->dir;
+	size_t n;
 
 	p->root = named ? AT_FDCWD : j->root;
 	p->path = arena_cstr(j->arena, text);
 	p->is_own = false;
-	if (p->path == NULL || str_has_nul(text)) {
+	if (p->path == NULL || text.n == 0 || str_has_nul(text)) {
 		errno = EINVAL;
 		return -1;
 	}
@@ -54,7 +55,12 @@ static int find_place(struct delivery_job *j, struct place *p)
 		p->root = service_dir("mailspool");
 		p->path++;
 	}
-	p->path[strlen(p->path) - 1] = '\0'; /* the / that says Maildir */
+	n = strlen(p->path);
+	if (n < 2) { /* "/": all of it is nobody's Maildir */
+		errno = EINVAL;
+		return -1;
+	}
+	p->path[n - 1] = '\0'; /* the / that says Maildir */
 	return 0;
 }
 
@@ -81,16 +87,43 @@ static int sync_parent(const struct place *p, char *path)
 	return rc;
 }
 
+/* Below the root, whatever `path` names: the walls are not the only ones to
+ * say so. */
+static int make_beneath(const struct place *p, char *path)
+{
+	char *slash = strrchr(path, '/');
+	const char *name = slash == NULL ? path : slash + 1;
+	int dir, rc, error;
+
+	if (*name == '\0')
+		return 0;
+	if (slash != NULL)
+		*slash = '\0';
+	dir = sys_open_beneath(p->root, slash == NULL ? "." : path,
+	    O_RDONLY | O_DIRECTORY, 0);
+	if (slash != NULL)
+		*slash = '/';
+	if (dir < 0)
+		return -1;
+	/* another process may have made it this moment */
+	rc = sys_mkdirat(dir, name, 0700) < 0 && errno != EEXIST ? -1
+	    : sys_fsync(dir);
+	error = errno;
+	sys_close(dir);
+	errno = error;
+	return rc;
+}
+
 /* A new directory's name must be durable too. */
 static int make_directory(const struct place *p, char *path)
 {
+	if (p->root != AT_FDCWD)
+		return make_beneath(p, path);
 	if (sys_mkdirat(p->root, path, 0700) == 0)
 		return sync_parent(p, path);
-	if (errno != EEXIST)
-		return -1;
-	/* another process may have made it this moment; but above what is
-	 * named there are directories that we cannot even read */
-	return p->root == AT_FDCWD ? 0 : sync_parent(p, path);
+	/* above what is named there are directories that we cannot even
+	 * read */
+	return errno == EEXIST ? 0 : -1;
 }
 
 /*
