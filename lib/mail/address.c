@@ -11,6 +11,7 @@ struct parser {
 	struct buf name, local;	/* of the entry being read */
 	struct str comment;	/* the last one in this entry, without () */
 	bool in_group;
+	bool in_angle;		/* RFC 2047 5: no encoded words there */
 	bool no_quotes;		/* a quoted string had no end: the others are
 				 * none either */
 	bool no_comments;	/* the same: "(" is white space */
@@ -137,7 +138,7 @@ static int take_quoted(struct parser *p)
 
 static void take_atom(struct parser *p)
 {
-	size_t start = p->at, n = encoded_word(p);
+	size_t start = p->at, n = p->in_angle ? 0 : encoded_word(p);
 
 	if (n > 0)
 		p->at += n;
@@ -370,7 +371,9 @@ static void take_angle(struct parser *p, struct mail_address *a)
 	if (peek(p) == '@' || peek(p) == ',')
 		if (take_route(p, a) == -1)
 			a->invalid = true;
+	p->in_angle = true;
 	w = take_words(p);
+	p->in_angle = false;
 	a->local = keep(p, &p->local);
 	/* An empty one in quotes cannot be written in a path. */
 	if (w.count == 0 || w.split || w.bad || p->local.n == 0)

@@ -21,8 +21,11 @@ static bool is_plain_name(struct str s)
 int mail_address_append(struct buf *b, struct str name, struct str local,
     struct str domain)
 {
+	/* "=?a@b?=" is one encoded word, but not in brackets. */
 	if (name.n == 0)
-		return mail_path_append(b, local, domain);
+		return str_starts(local, STR("=?")) ?
+		    mail_path_append_angle(b, local, domain) :
+		    mail_path_append(b, local, domain);
 	if (is_plain_name(name)) {
 		buf_append(b, name);
 	} else {

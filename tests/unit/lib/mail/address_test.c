@@ -87,6 +87,9 @@ static void lists_are_read(void **state)
 		    "=?utf-8?Q?Smith,_J?=|-|s|x.test" },
 		{ "=?utf-8?Q?a?= =?utf-8?Q?b?= <s@x.test>",
 		    "=?utf-8?Q?a?= =?utf-8?Q?b?=|-|s|x.test" },
+		/* RFC 2047 5: no encoded word in an address */
+		{ "X <=?u@b?Q?c?=>, =?u?Q?a@b?= <c@d.test>",
+		    "X|-|=?u|b?Q?c?= =?u?Q?a@b?=|-|c|d.test" },
 		/* SMTP-164 to 166 */
 		{ "<@x:ceo@bank.test>", "-|@x|ceo|bank.test" },
 		{ "\"ceo@bank.test\" <a@peer.test>",
