@@ -306,7 +306,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	const struct fake_message *honest;
 	struct pass pass = { .dir = dir };
 	bool kept[HIS] = { false };
-	struct str content;
+	struct str content = STR_NONE;
 	struct stat st;
 
 	input = &in;
