@@ -598,6 +598,20 @@ void schedule_adopt(struct qmgr *q, struct agent *a, struct message *m,
 	r->state = RCPT_HANDED;
 }
 
+/* An agent that came back may have told of some of them while it waited. */
+static void drop_answered(struct job *job)
+{
+	const struct message *m = job->message;
+	size_t n = 0;
+
+	if (m->notice_job == job || job->open == job->count)
+		return;
+	for (size_t i = 0; i < job->count; i++)
+		if (m->recipients[job->indexes[i]].job == job)
+			job->indexes[n++] = job->indexes[i];
+	job->count = job->open = n;
+}
+
 /* True: look on. */
 static bool hand_one(struct qmgr *q, struct transport *t)
 {
@@ -609,6 +623,7 @@ static bool hand_one(struct qmgr *q, struct transport *t)
 
 	if (a == NULL)
 		return false;
+	drop_answered(job);
 	rc = agents_hand(q, a, job);
 	if (rc == -2) {
 		log_warn("%s: cannot open its file: %s", m->text,

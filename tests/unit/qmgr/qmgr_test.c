@@ -533,6 +533,42 @@ static void recipients_of_one_next_hop_go_together(void **state)
 	die(&r);
 }
 
+static void what_was_answered_while_it_waited_is_not_handed_out(void **state)
+{
+	static const struct wanted two = { { "a@x.test", "b@x.test" }, "smtp",
+		"x.test", "s@z.test", false, { 0 } };
+	struct str transport = STR("smtp");
+	struct agent_hello hello = { transport, { &transport, 1 }, 0 };
+	struct stock_want want = { 1 };
+	struct conv *cleanup, *agent;
+	struct stock_file spare;
+	struct agent_job job;
+	struct running r;
+	uint64_t id;
+
+	(void)state;
+	start(&r, NULL, 0);
+	cleanup = edge_open_fresh(r.edges[CLEANUP], SOON);
+	agent = edge_open_fresh(r.edges[SMTP], SOON);
+	say(agent, &agent_hello_schema, &hello);
+	id = submit(cleanup, &two);
+	/* When this comes the commit was heard. */
+	say(cleanup, &stock_want_schema, &want);
+	assert_true(hear(cleanup, &stock_file_schema, &spare, 20000));
+	close(spare.fd);
+	answer(agent, id, 0, AGENT_SENT, false);
+	expect_recorded(agent, id);
+	hello.capacity = 1;
+	say(agent, &agent_hello_schema, &hello);
+	assert_true(hear_job(agent, &job, 20000));
+	close(job.file);
+	assert_int_equal(job.indexes.n, 1);
+	assert_int_equal(job.indexes.v[0], 1);
+	answer(agent, id, 1, AGENT_SENT, false);
+	expect_recorded(agent, id);
+	die(&r);
+}
+
 /* --- a cleanup that was taken over ------------------------------------ */
 
 static size_t count_transports(const struct qmgr *q)
@@ -988,6 +1024,7 @@ int main(void)
 		TEST(a_message_that_agents_die_of_goes_to_corrupt),
 		TEST(a_dead_next_hop_defers_all_that_waits_for_it),
 		TEST(recipients_of_one_next_hop_go_together),
+		TEST(what_was_answered_while_it_waited_is_not_handed_out),
 		TEST(what_no_program_serves_is_deferred_and_not_kept),
 		TEST(a_cleanup_has_no_more_files_than_it_can_write),
 		TEST(a_file_that_stays_open_is_watched_once),
