@@ -8,7 +8,7 @@
 #define TICK CLOCK_SECOND
 /* When we are told to stop, deliveries have so long to end. What runs on is
  * told to the next qmgr by its agent. */
-#define STOP_GRACE (5 * CLOCK_SECOND)
+#define DRAIN_GRACE (5 * CLOCK_SECOND)
 
 /* A conversation that came before the spool was read. */
 struct early {
@@ -184,16 +184,22 @@ int qmgr_start(struct qmgr *q, struct loop *loop, const struct params *p)
 	return 0;
 }
 
+/*
+ * What agents are at is not waited for long: the next qmgr has the spool only
+ * when we let go of it, a next hop may take its time for hours, and agents say
+ * to the next one what they run and hold.
+ */
 bool qmgr_drain(struct qmgr *q, bool stopping)
 {
+	(void)stopping;
 	q->draining = true;
 	if (!q->ready || is_idle(q))
 		return true;
-	if (stopping && stop_timer == NULL) {
+	if (stop_timer == NULL) {
 		stop_timer = timer_new(q->loop, stop_now, q);
 		if (stop_timer == NULL)
 			return true;
-		timer_in(stop_timer, STOP_GRACE);
+		timer_in(stop_timer, DRAIN_GRACE);
 	}
 	return false;
 }

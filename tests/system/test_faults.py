@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from conftest import wait_until
+from relaynet import Sink, free_port
 
 PROGRAMS = ["smtpd", "cleanup", "qmgr", "local", "deliver", "lookup", "auth",
             "limits", "log", "launch", "smtp", "dns", "bounce", "keys"]
@@ -132,6 +133,47 @@ def test_a_reload_drops_no_connection(new_instance):
     inst.wait_messages("anna", 2)
     wait_until(lambda: not set(inst.pids("smtpd")) & set(pids), 30,
                "the end of the old processes")
+
+
+class SlowSink(Sink):
+    """Greets when it is told to."""
+
+    def __init__(self, *args):
+        self.met, self.go = threading.Event(), threading.Event()
+        super().__init__(*args)
+
+    def serve(self, conn):
+        self.met.set()
+        self.go.wait(120)
+        super().serve(conn)
+
+
+def test_a_slow_next_hop_keeps_no_reload_waiting(new_instance):
+    """What it is given is given once, though the qmgr that gave it is gone."""
+    sink = SlowSink("127.0.0.1", free_port())
+    inst = new_instance(sets=[f"relayhost=[127.0.0.1]:{sink.port}"])
+    try:
+        assert inst.command("sendmail", "-f", "bob@our.test",
+                            "x@elsewhere.test", input="Subject: s\n\nx\n"
+                            ).returncode == 0
+        assert sink.met.wait(30)
+        (old,) = inst.pids("qmgr")
+        assert inst.command("postconf", "-e",
+                            "minimal_backoff_time=200s").returncode == 0
+        assert inst.command("postern", "reload").returncode == 0
+        wait_until(lambda: inst.pids("qmgr") and
+                   old not in inst.pids("qmgr"), 30, "the next qmgr")
+        inst.send("anna")
+        inst.wait_messages("anna", 1)
+        assert sink.got == []
+        sink.go.set()
+        wait_until(lambda: inst.command("mailq").stdout ==
+                   "Mail queue is empty\n", 60, "delivery")
+        assert [t.rcpts for t in sink.got] == [["RCPT TO:<x@elsewhere.test>"]]
+        assert sink.sessions == 1
+    finally:
+        sink.go.set()
+        sink.end()
 
 
 def test_a_reload_with_an_error_changes_nothing(new_instance):
