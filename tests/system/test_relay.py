@@ -59,16 +59,17 @@ def relay(new_instance, names, port):
     return make
 
 
-def delivered(log, queue_id, rcpt, status):
+def delivered(log, queue_id, rcpt, status, program):
     return re.search(
-        rf"^.*postern/smtp\[\d+\]: {queue_id}: to=<{re.escape(rcpt)}>, "
+        rf"^.*postern/{program}\[\d+\]: {queue_id}: to=<{re.escape(rcpt)}>, "
         r"relay=(?P<relay>\S+), (conn_use=\d+, )?delay=[\d.]+, "
         r"delays=[\d.]+/[\d.]+/[\d.]+/[\d.]+, dsn=(?P<dsn>\d\.\d+\.\d+), "
         rf"status={status} \((?P<text>.*)\)$", log, re.M)
 
 
-def wait_status(inst, queue_id, rcpt, status, timeout=30):
-    return wait_until(lambda: delivered(inst.log(), queue_id, rcpt, status),
+def wait_status(inst, queue_id, rcpt, status, timeout=30, program="smtp"):
+    return wait_until(lambda: delivered(inst.log(), queue_id, rcpt, status,
+                                        program),
                       timeout, f"{status} for {rcpt}")
 
 
@@ -256,9 +257,10 @@ def test_lmtp_delivers_for_each_recipient(relay, sinks, port, tmp_path):
                  f"transport_maps=inline:{{ one.test=lmtp:[127.0.0.71]:{port}"
                  " }")
     qid = inst.send(["a@one.test", "b@one.test", "no@one.test"])
-    wait_status(inst, qid, "a@one.test", "sent")
-    wait_status(inst, qid, "b@one.test", "sent")
-    assert wait_status(inst, qid, "no@one.test", "bounced")["dsn"] == "5.1.1"
+    wait_status(inst, qid, "a@one.test", "sent", program="lmtp")
+    wait_status(inst, qid, "b@one.test", "sent", program="lmtp")
+    assert wait_status(inst, qid, "no@one.test", "bounced",
+                       program="lmtp")["dsn"] == "5.1.1"
     assert sink.lines[0].startswith("LHLO ")
     assert sum(len(t.rcpts) for t in sink.got) == 2
 
