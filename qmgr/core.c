@@ -40,7 +40,11 @@ void qmgr_check_drain(struct qmgr *q)
 
 static void stop_now(void *ctx)
 {
-	(void)ctx;
+	struct qmgr *q = ctx;
+	struct message *m;
+
+	TAILQ_FOREACH(m, &q->messages, link)
+		message_leave(q, m);
 	service_done();
 }
 

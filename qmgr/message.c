@@ -32,6 +32,10 @@
  *	  |		unlinked (a crash: it may come back; its log says
  *	  |		that nothing is left).
  *	(gone from memory)
+ *
+ * When this qmgr ends while agents have a message, message_leave() does what an
+ * operator wished of it; the agents' results are nobody's then. Others are the
+ * next qmgr's, as after a crash.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -632,6 +636,21 @@ static bool wants_warning(const struct qmgr *q, const struct message *m)
 	    clock_wall() - m->arrival >= most * CLOCK_SECOND;
 }
 
+/* What is known of one recipient. */
+static void add_result(struct file_work *w, const struct message *m,
+    uint32_t index)
+{
+	const struct recipient *r = &m->recipients[index];
+
+	if (r->state == RCPT_RECORDED || r->state == RCPT_SENT)
+		add_record(w, index, r->relayed ? QUEUE_LOG_RELAYED
+		    : QUEUE_LOG_SENT, r->outcome);
+	else if (r->state == RCPT_DEFERRED)
+		add_record(w, index, QUEUE_LOG_DEFERRED, r->outcome);
+	else if (r->state == RCPT_FAILED)
+		add_record(w, index, QUEUE_LOG_FAILED, r->outcome);
+}
+
 static void log_results(struct qmgr *q, struct message *m)
 {
 	struct file_work *w = file_work_new(q, m, logged);
@@ -643,32 +662,47 @@ static void log_results(struct qmgr *q, struct message *m)
 	for (size_t i = 0; i < m->recipient_count; i++) {
 		struct recipient *r = &m->recipients[i];
 
-		switch (r->state) {
-		case RCPT_RECORDED:
-			add_record(w, (uint32_t)i, r->relayed
-			    ? QUEUE_LOG_RELAYED : QUEUE_LOG_SENT, r->outcome);
-			if (r->success_due)
-				m->notices |= 1u << NOTICE_SUCCESS;
-			break;
-		case RCPT_DEFERRED:
-			add_record(w, (uint32_t)i, QUEUE_LOG_DEFERRED,
-			    r->outcome);
-			if (wants_warning(q, m))
-				m->notices |= 1u << NOTICE_DELAYED;
-			break;
-		case RCPT_FAILED:
-			add_record(w, (uint32_t)i, QUEUE_LOG_FAILED,
-			    r->outcome);
+		add_result(w, m, (uint32_t)i);
+		if (r->state == RCPT_RECORDED && r->success_due)
+			m->notices |= 1u << NOTICE_SUCCESS;
+		else if (r->state == RCPT_DEFERRED && wants_warning(q, m))
+			m->notices |= 1u << NOTICE_DELAYED;
+		else if (r->state == RCPT_FAILED)
 			r->state = RCPT_FAILED_LOGGED;
-			break;
-		default:
-			break;
-		}
 	}
 	if (m->expire)
 		add_record(w, QUEUE_LOG_MESSAGE, QUEUE_LOG_EXPIRE, NULL);
 	close_silent(q, m, w);
 	disk_add(q->disk, &w->work);
+}
+
+void message_leave(struct qmgr *q, struct message *m)
+{
+	struct file_work *w;
+
+	registry_close(&q->registry, m);
+	if (m->state != MESSAGE_ACTIVE ||
+	    (m->wish == WISH_NONE && !m->expire))
+		return;
+	if (m->wish == WISH_DELETE) {
+		if (queue_spool_release(&q->spool, &m->name) == 0)
+			log_info("%s: removed", m->text);
+		return;
+	}
+	w = file_work_new(q, m, NULL);
+	for (size_t i = 0; i < m->recipient_count; i++)
+		add_result(w, m, (uint32_t)i);
+	if (m->expire)
+		add_record(w, QUEUE_LOG_MESSAGE, QUEUE_LOG_EXPIRE, NULL);
+	w->after = m->wish == WISH_HOLD ? AFTER_MOVE : AFTER_LOG;
+	w->to = QUEUE_HOLD;
+	run_file_work(&w->work);
+	if (w->error != 0)
+		log_warn("%s: what an operator wished is forgotten: %s",
+		    m->text, strerror(w->error));
+	else if (m->wish == WISH_HOLD)
+		log_info("%s: placed on hold", m->text);
+	file_work_free(w);
 }
 
 /* `bounce` has committed the notice, or could not. */

@@ -323,6 +323,9 @@ bool message_is_ending(const struct message *);
 void message_condemn(struct qmgr *, struct message *);
 /* A wish was set by another thread. */
 void message_heed(struct qmgr *, struct message *);
+/* We leave while agents have it: what was wished is done to the file, at once.
+ * A message without a wish is left to the next qmgr as it is. */
+void message_leave(struct qmgr *, struct message *);
 size_t qmgr_room(const struct qmgr *);
 
 /* schedule.c */

@@ -1,5 +1,6 @@
 """Processes die, disks fill, files rot: nothing acknowledged is lost."""
 import glob
+import json
 import os
 import re
 import signal
@@ -171,6 +172,44 @@ def test_a_slow_next_hop_keeps_no_reload_waiting(new_instance):
                    "Mail queue is empty\n", 60, "delivery")
         assert [t.rcpts for t in sink.got] == [["RCPT TO:<x@elsewhere.test>"]]
         assert sink.sessions == 1
+    finally:
+        sink.go.set()
+        sink.end()
+
+
+@pytest.mark.parametrize("option,then", [("-h", "hold"), ("-d", None)])
+def test_what_an_operator_wished_outlives_a_reload(new_instance, option,
+                                                   then):
+    """He was told that it is done, though an agent still had the message."""
+    sink = SlowSink("127.0.0.1", free_port())
+    inst = new_instance(sets=[f"relayhost=[127.0.0.1]:{sink.port}"])
+    try:
+        assert inst.command("sendmail", "-f", "bob@our.test",
+                            "x@elsewhere.test", input="Subject: s\n\nx\n"
+                            ).returncode == 0
+        assert sink.met.wait(30)
+        (old,) = inst.pids("qmgr")
+        p = inst.command("postsuper", option, "ALL")
+        assert ": 1 message" in p.stderr
+        assert inst.command("postconf", "-e",
+                            "minimal_backoff_time=200s").returncode == 0
+        assert inst.command("postern", "reload").returncode == 0
+        wait_until(lambda: inst.pids("qmgr") and
+                   old not in inst.pids("qmgr"), 30, "the next qmgr")
+
+        def places():
+            lines = inst.command("postqueue", "-j").stdout.splitlines()
+            return [json.loads(line)["queue_name"] for line in lines]
+
+        assert places() == ([then] if then else [])
+        # and it is not the agent that brings it back
+        sink.replies["MAIL"] = "450 4.0.0 not now"
+        sink.go.set()
+        inst.send("anna")
+        inst.wait_messages("anna", 1)
+        inst.wait_log(r"smtp\[\d+\]: [0-9A-F]+: to=<x@elsewhere.test>, "
+                      ".*status=deferred")
+        assert places() == ([then] if then else [])
     finally:
         sink.go.set()
         sink.end()
