@@ -326,15 +326,6 @@ static int flush_changes(struct operator *o, struct changes *c)
 	return rc;
 }
 
-static int note_change(struct operator *o, struct changes *c,
-    const struct queue_name *name)
-{
-	c->ids[c->n] = str_of(queue_id_text(name->id, c->texts[c->n]));
-	c->n++;
-	c->count++;
-	return c->n < QUEUE_IDS_MAX ? 0 : flush_changes(o, c);
-}
-
 /* What was renamed or unlinked is durable before it is said. */
 static void sync_places(struct qmgr *q)
 {
@@ -346,6 +337,18 @@ static void sync_places(struct qmgr *q)
 			    strerror(errno));
 	if (queue_spool_sync(&q->spool, &zero) < 0 && errno != ENOENT)
 		log_warn("deferred/0: sync: %s", strerror(errno));
+}
+
+static int note_change(struct operator *o, struct changes *c,
+    const struct queue_name *name)
+{
+	c->ids[c->n] = str_of(queue_id_text(name->id, c->texts[c->n]));
+	c->n++;
+	c->count++;
+	if (c->n < QUEUE_IDS_MAX)
+		return 0;
+	sync_places(o->qmgr);
+	return flush_changes(o, c);
 }
 
 /* What an order is about: by id, since a name changes meanwhile. */

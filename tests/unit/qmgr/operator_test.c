@@ -51,11 +51,13 @@ struct place {
 	char path[64];
 	struct qmgr qmgr;
 	struct loop *loop;
-	uint64_t ids[MESSAGES];
+	uint64_t *ids;
+	size_t count;
 	/* the next operation on that message finds it elsewhere */
 	size_t moves;		/* that are to come, and one a time */
 	bool moving;
 	int64_t due;
+	size_t renamed, durable; /* by the order, and how many are */
 };
 
 static void write_message(int fd, uint64_t id)
@@ -80,23 +82,27 @@ static int no_thread(void (*fn)(void *), void *arg)
 	return 0;
 }
 
-static void begin(struct place *p)
+static void begin(struct place *p, size_t count)
 {
-	int fds[MESSAGES], dir;
 	const char *why;
+	int *fds, dir;
 
 	*p = (struct place){ .path = "/tmp/postern-operator-XXXXXX",
-		.due = 1000 };
+		.due = 1000, .count = count };
+	p->ids = calloc(count, sizeof(*p->ids));
+	fds = calloc(count, sizeof(*fds));
+	assert_true(p->ids != NULL && fds != NULL);
 	assert_non_null(mkdtemp(p->path));
 	dir = open(p->path, O_RDONLY | O_DIRECTORY);
 	assert_int_equal(queue_spool_open(&p->qmgr.spool, dir, true, false,
 	    &why), 0);
-	assert_int_equal(queue_spool_stock(&p->qmgr.spool, MESSAGES, NULL, 0,
+	assert_int_equal(queue_spool_stock(&p->qmgr.spool, count, NULL, 0,
 	    p->ids, fds), 0);
-	for (int i = 0; i < MESSAGES; i++) {
+	for (size_t i = 0; i < count; i++) {
 		write_message(fds[i], p->ids[i]);
 		sys_close(fds[i]);
 	}
+	free(fds);
 	assert_int_equal(registry_init(&p->qmgr.registry), 0);
 	p->loop = loop_new();
 	p->qmgr.disk = disk_new(p->loop, 1, no_thread);
@@ -109,6 +115,7 @@ static void end(struct place *p)
 	int dir = p->qmgr.spool.dir;
 	pid_t pid;
 
+	free(p->ids);
 	map_free(&p->qmgr.registry.entries, NULL);
 	queue_spool_close(&p->qmgr.spool);
 	close(dir);
@@ -144,6 +151,11 @@ static int move_it(const struct sys_event *ev, void *ctx)
 	struct queue_name name;
 	char text[QUEUE_ID_SIZE];
 
+	if (ev->after && ev->op == SYS_RENAME)
+		p->renamed++;
+	if (ev->after && ev->op == SYS_FSYNC &&
+	    ev->fd == p->qmgr.spool.place[QUEUE_HOLD])
+		p->durable = p->renamed;
 	if (p->moving || p->moves == 0 || ev->after || ev->path == NULL ||
 	    strstr(ev->path, queue_id_text(p->ids[1], text)) == NULL)
 		return 0;
@@ -157,7 +169,8 @@ static int move_it(const struct sys_event *ev, void *ctx)
 }
 
 /* Gives the order; how many were changed, as it is answered. */
-static uint64_t give(struct place *p, const struct queue_order *ask)
+static uint64_t give(struct place *p, const struct queue_order *ask,
+    sys_hook_fn *hook)
 {
 	const struct msg_schema *allowed[] = { &queue_changed_schema,
 		&queue_end_schema }, *got;
@@ -175,7 +188,7 @@ static uint64_t give(struct place *p, const struct queue_order *ask)
 	assert_int_equal(conv_send(client, &queue_order_schema, ask,
 	    clock_now() + CLOCK_SECOND, &why), 0);
 	assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
-	sys_set_hook(move_it, p);
+	sys_set_hook(hook, p);
 	operator_add(&p->qmgr, conv_new("operator", pair[1]));
 	sys_set_hook(NULL, NULL);
 	for (;;) {
@@ -215,7 +228,7 @@ static void what_moves_meanwhile_is_changed_where_it_stands(void **state)
 		struct queue_name name;
 		struct place p;
 
-		begin(&p);
+		begin(&p, MESSAGES);
 		p.moves = rows[i].moves;
 		for (int k = 0; k < MESSAGES; k++)
 			ids[k] = str_of(queue_id_text(p.ids[k], texts[k]));
@@ -223,7 +236,7 @@ static void what_moves_meanwhile_is_changed_where_it_stands(void **state)
 			ask.ids = (struct strs){ ids, MESSAGES };
 		if (rows[i].by_site)
 			ask.site = STR("[x.test]");
-		assert_int_equal(give(&p, &ask), MESSAGES);
+		assert_int_equal(give(&p, &ask, move_it), MESSAGES);
 		assert_int_equal(p.moves, 0);
 		for (int k = 0; k < MESSAGES; k++) {
 			bool is_there = find(&p, p.ids[k], &name);
@@ -239,9 +252,36 @@ static void what_moves_meanwhile_is_changed_where_it_stands(void **state)
 	}
 }
 
+/* A client that asks after each packet what is durable of what it says. */
+static int on_packet(const struct sys_event *ev, void *ctx)
+{
+	struct place *p = ctx;
+	size_t before = p->renamed;
+
+	move_it(ev, ctx);
+	/* The first packet is full: it was said, and more are to come. */
+	if (before == QUEUE_IDS_MAX && p->renamed == QUEUE_IDS_MAX + 1)
+		assert_int_equal(p->durable, QUEUE_IDS_MAX);
+	return 0;
+}
+
+static void what_is_said_is_durable(void **state)
+{
+	struct queue_order ask = { .verb = QUEUE_DO_HOLD };
+	struct place p;
+
+	(void)state;
+	begin(&p, QUEUE_IDS_MAX + 5);
+	assert_int_equal(give(&p, &ask, on_packet), QUEUE_IDS_MAX + 5);
+	assert_int_equal(p.renamed, QUEUE_IDS_MAX + 5);
+	assert_int_equal(p.durable, p.renamed);
+	end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_said_is_durable),
 		cmocka_unit_test(
 		    what_moves_meanwhile_is_changed_where_it_stands),
 	};
