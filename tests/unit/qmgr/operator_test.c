@@ -50,7 +50,6 @@ void service_done(void)
 struct place {
 	char path[64];
 	struct qmgr qmgr;
-	struct loop *loop;
 	uint64_t *ids;
 	size_t count;
 	/* the next operation on that message finds it elsewhere */
@@ -74,6 +73,8 @@ static void write_message(int fd, uint64_t id)
 	assert_int_equal(queue_commit(c, &e, &why), 0);
 	queue_commit_end(&c);
 }
+
+static struct disk *disk;
 
 /* Nothing here is given to the disk's threads. */
 static int no_thread(void (*fn)(void *), void *arg)
@@ -104,9 +105,11 @@ static void begin(struct place *p, size_t count)
 	}
 	free(fds);
 	assert_int_equal(registry_init(&p->qmgr.registry), 0);
-	p->loop = loop_new();
-	p->qmgr.disk = disk_new(p->loop, 1, no_thread);
-	assert_non_null(p->qmgr.disk);
+	/* one for all: it lives as long as its process */
+	if (disk == NULL)
+		disk = disk_new(loop_new(), 1, no_thread);
+	assert_non_null(disk);
+	p->qmgr.disk = disk;
 }
 
 static void end(struct place *p)
