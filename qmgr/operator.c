@@ -263,8 +263,9 @@ static int wish_when_free(struct qmgr *q, const struct queue_name *name,
 	int64_t deadline = clock_now() + BUSY_PATIENCE;
 	int rc;
 
+	/* What is busy need not be told to be tried: anybody may say so. */
 	while ((rc = registry_wish(&q->registry, name->id, verb)) < 0 &&
-	    clock_now() < deadline &&
+	    verb != QUEUE_DO_FLUSH && clock_now() < deadline &&
 	    (name->place != QUEUE_INCOMING ||
 		queue_is_message(&q->spool, name)))
 		nanosleep(&pause, NULL);

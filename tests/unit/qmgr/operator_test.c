@@ -281,10 +281,36 @@ static void what_is_said_is_durable(void **state)
 	end(&p);
 }
 
+/* Anybody may ask for it, and those that are being read are many. */
+static void a_flush_waits_for_nothing_that_is_busy(void **state)
+{
+	struct queue_order ask = { .verb = QUEUE_DO_FLUSH };
+	int64_t began;
+	struct place p;
+
+	(void)state;
+	begin(&p, MESSAGES);
+	for (int k = 0; k < MESSAGES; k++) {
+		struct queue_name name;
+
+		assert_true(find(&p, p.ids[k], &name));
+		assert_int_equal(queue_spool_move(&p.qmgr.spool, &name,
+		    QUEUE_DEFERRED, 1000), 0);
+		if (k > 0)
+			assert_true(registry_claim(&p.qmgr.registry,
+			    p.ids[k]));
+	}
+	began = clock_now();
+	assert_int_equal(give(&p, &ask, move_it), 1);
+	assert_true(clock_now() - began < 4 * CLOCK_SECOND);
+	end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_said_is_durable),
+		cmocka_unit_test(a_flush_waits_for_nothing_that_is_busy),
 		cmocka_unit_test(
 		    what_moves_meanwhile_is_changed_where_it_stands),
 	};
