@@ -266,7 +266,7 @@ static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 	if ((!S_ISREG(st.st_mode) || (take_zeros_away(m) == 0 &&
 	    end_what_is_there(m) == 0)) &&
 	    write_message(j, m->fd, damaged) == 0 &&
-	    (!S_ISREG(st.st_mode) || sys_fsync(m->fd) == 0))
+	    (!S_ISREG(st.st_mode) || sys_fdatasync_sure(m->fd) == 0))
 		return 0;
 	err = errno;
 	if (S_ISREG(st.st_mode))
