@@ -146,11 +146,11 @@ static bool remove_old(struct dotlock *l)
 static int make(struct dotlock *l)
 {
 	int fd = sys_openat(l->dir, l->path, O_RDWR | O_CREAT | O_EXCL |
-	    O_NOFOLLOW, MODE_OURS), rc;
+	    O_NOFOLLOW, MODE_OURS);
 
 	if (fd < 0)
 		return errno == EEXIST ? 0 : -1;
-	if ((rc = hold(l, fd)) != 0) {
+	if (hold(l, fd) != 0) {
 		l->fd = fd;
 		return 1;
 	}
