@@ -413,8 +413,7 @@ class Imap(Client):
             self.ledger.copying(here[u], self.rcpt)
         answer = self.command("MOVE {} " + self.other(folder), uids)
         for u in self.really_copied(answer, uids):
-            self.ledger.copied(here[u], self.rcpt)
-            self.ledger.taken(here[u], self.rcpt)
+            self.ledger.moved(here[u], self.rcpt)
 
     def other(self, folder):
         return self.rng.choice([f for f in self.folders if f != folder])

@@ -62,6 +62,9 @@ class Ledger:
     def copied(self, token, rcpt):
         self.line("copied", token, rcpt)
 
+    def moved(self, token, rcpt):
+        self.line("moved", token, rcpt)
+
     def alias(self, rcpt, mailbox):
         self.line("alias", rcpt, mailbox)
 

@@ -343,9 +343,8 @@ class ImapClient(Client):
         a = self.talk.cmd("UID MOVE " + ",".join(str(u) for u, _ in some) +
                           f" {to}")
         if a.status == "OK":
-            mark = self.proof.event(
-                *[line for _, t in some for line in
-                  (("copied", t, self.address), ("taken", t, self.address))])
+            mark = self.proof.event(*[("moved", t, self.address)
+                                      for _, t in some])
             self.claim_copies(mark, to, a, dict(some))
 
     def expunge(self, folder):

@@ -17,7 +17,8 @@
  *	taking TOKEN RCPT	a client asked to remove a copy
  *	taken TOKEN RCPT	and was told that this is done
  *	copying TOKEN RCPT	a client asked for one more copy (COPY, MOVE)
- *	copied TOKEN RCPT	and was told that this is done
+ *	copied TOKEN RCPT	and was told that this is done (COPY)
+ *	moved TOKEN RCPT	and was told that one is elsewhere now (MOVE)
  *	alias RCPT MAILBOX	mail for RCPT lies in that mailbox (user@domain)
  *	killed PROGRAM PID	we kill that process (written before)
  *	ended PROGRAM PID	the same, of one whose end cannot double a

@@ -168,6 +168,16 @@ static void on_copied(struct line *l)
 		w->copying--;
 }
 
+/* One more and one less. A removal that was asked for before, and of which
+ * nothing was heard, stays open: this was not it. */
+static void on_moved(struct line *l)
+{
+	struct wanted *w = wanted_of(l, proof_of(l));
+
+	if (!l->late && w->copying > 0)
+		w->copying--;
+}
+
 static void on_alias(struct line *l)
 {
 	struct str *rcpt = malloc(sizeof(*rcpt));
@@ -221,6 +231,7 @@ static const struct verb {
 	{ "taken", 3, 3, on_taken },
 	{ "copying", 3, 3, on_copying },
 	{ "copied", 3, 3, on_copied },
+	{ "moved", 3, 3, on_moved },
 	{ "alias", 3, 3, on_alias },
 	{ "killed", 3, 3, on_killed },
 	{ "ended", 3, 3, on_killed },

@@ -199,6 +199,25 @@ def taking(t):
     t.ledger.taking("A-1", BOB)
 
 
+def moved_and_a_broken_removal(t):
+    t.sent("A-1")
+    t.ledger.taking("A-1", BOB)
+    t.ledger.copying("A-1", BOB)
+    t.ledger.moved("A-1", BOB)
+
+
+def moved_away(t):
+    t.sent("A-1")
+    t.ledger.copying("A-1", BOB)
+    t.ledger.moved("A-1", BOB)
+
+
+def moved_twice(t):
+    twice(t)
+    t.ledger.copying("A-1", BOB)
+    t.ledger.moved("A-1", BOB)
+
+
 def refused_yet_there(t):
     t.store(t.sent("A-1", acked=False))
     t.ledger.refused("A-1", 451)
@@ -298,7 +317,8 @@ ROWS = [
     (twice_and_an_end, "00100"), (twice_and_an_earlier_kill, "00100"),
     (thrice_and_a_kill, "00100"),
     (copied, "00000"), (taken, "00000"), (taken_and_back, "00100"),
-    (taking, "00000"), (refused_yet_there, "00100"),
+    (taking, "00000"), (moved_and_a_broken_removal, "00000"),
+    (moved_away, "10000"), (moved_twice, "00100"), (refused_yet_there, "00100"),
     (not_a_recipient, "00100"), (an_alias, "00000"),
     (tmp_without_a_kill, "00010"), (tmp_of_a_kill, "00000"),
     (tmp_of_an_end, "00000"), (panic, "00001"),
