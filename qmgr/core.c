@@ -9,6 +9,9 @@
 /* When we are told to stop, deliveries have so long to end. What runs on is
  * told to the next qmgr by its agent. */
 #define DRAIN_GRACE (5 * CLOCK_SECOND)
+/* At a reload with more mail than fits into memory: the next qmgr does not
+ * know all that its agents speak of, and would have it delivered again. */
+#define DRAIN_GRACE_FULL (60 * CLOCK_SECOND)
 
 /* A conversation that came before the spool was read. */
 struct early {
@@ -195,7 +198,8 @@ int qmgr_start(struct qmgr *q, struct loop *loop, const struct params *p)
  */
 bool qmgr_drain(struct qmgr *q, bool stopping)
 {
-	(void)stopping;
+	bool full = q->incoming_left || q->deferred_left;
+
 	q->draining = true;
 	if (!q->ready || is_idle(q))
 		return true;
@@ -203,7 +207,8 @@ bool qmgr_drain(struct qmgr *q, bool stopping)
 		stop_timer = timer_new(q->loop, stop_now, q);
 		if (stop_timer == NULL)
 			return true;
-		timer_in(stop_timer, DRAIN_GRACE);
+		timer_in(stop_timer, full && !stopping ? DRAIN_GRACE_FULL
+		    : DRAIN_GRACE);
 	}
 	return false;
 }
