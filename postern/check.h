@@ -34,4 +34,7 @@ void check_network(struct check *);
  * programs than smtp and lmtp have none that could be wrong. */
 void check_next_hop(struct check *, const char *param, const char *program,
     struct str hop);
+
+/* check_keys.c: the files of certificates and private keys. */
+void check_keys(struct check *);
 #endif

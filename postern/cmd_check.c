@@ -2,7 +2,8 @@
  * cmd_check.c - postern check: every mistake, with its place and what to do
  *
  * What the two files themselves tell comes from lib/config. Here the rest of
- * the world is looked at: tables, keys, directories, users, transports.
+ * the world is looked at: tables, directories, users, transports; keys and
+ * addresses in files of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -345,70 +346,6 @@ static void check_transport_maps(struct check *k)
 
 /* --- files and directories --- */
 
-static void check_key_file(struct check *k, const char *param,
-    const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0) {
-		check_report(k, errno != EACCES, param, NULL, "%s: %s", path,
-		    strerror(errno));
-		return;
-	}
-	if (!S_ISREG(st.st_mode))
-		check_report(k, true, param, NULL, "%s is no regular file",
-		    path);
-	else if (strcmp(param, "smtpd_tls_cert_file") != 0 &&
-	    strstr(param, "CAfile") == NULL && (st.st_mode & 077 & ~040))
-		check_report(k, false, param, "chmod 0600 it",
-		    "%s holds a private key and has mode %04o", path,
-		    (unsigned)st.st_mode & 07777);
-}
-
-static bool wants_tls(const struct check *k)
-{
-	size_t n;
-	const struct master_service *s = config_services(k->c, &n);
-
-	if (strcmp(check_value(k, "smtpd_tls_security_level"), "may") == 0 ||
-	    strcmp(check_value(k, "smtpd_tls_security_level"),
-		"encrypt") == 0 ||
-	    strcmp(check_value(k, "smtpd_tls_wrappermode"), "yes") == 0)
-		return true;
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < s[i].override_count; j++)
-			if (strstr(s[i].overrides[j].name, "wrappermode") &&
-			    strcmp(s[i].overrides[j].value, "yes") == 0)
-				return true;
-	return false;
-}
-
-static void check_keys(struct check *k)
-{
-	static const char *const params[] = { "smtpd_tls_cert_file",
-		"smtpd_tls_key_file", "smtpd_tls_chain_files",
-		"smtp_tls_CAfile" };
-	struct str rest, word;
-	char path[4096];
-	bool any = false;
-
-	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
-		rest = str_of(check_value(k, params[i]));
-		while (param_word(&rest, false, &word))
-			if (str_to_c(word, path, sizeof(path)) == 0 &&
-			    strcmp(path, "none") != 0) {
-				any |= i < 3;
-				/* A key in the certificate's file is told of
-				 * once, as the key's. */
-				check_key_file(k, params[i], path);
-			}
-	}
-	if (!any && wants_tls(k))
-		check_report(k, true, "smtpd_tls_cert_file",
-		    "set smtpd_tls_cert_file and smtpd_tls_key_file",
-		    "TLS is wanted and there is no certificate");
-}
-
 static void check_directory(struct check *k, const char *param)
 {
 	const char *path = check_value(k, param);
@@ -581,11 +518,11 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 
 	while ((opt = getopt(argc, argv, "q")) != -1) {
 		if (opt != 'q')
-			goto usage;
+			return wrong_usage(&command_check);
 		k.quiet = true;
 	}
 	if (optind != argc)
-		goto usage;
+		return wrong_usage(&command_check);
 	if ((c = read_config(&k)) == NULL)
 		return 1;
 	if (has_values(&k)) {
@@ -607,9 +544,6 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 		    k.errors, k.errors == 1 ? "" : "s", k.warnings,
 		    k.warnings == 1 ? "" : "s");
 	return k.errors > 0;
-usage:
-	fprintf(stderr, "usage: postern check [-q]\n");
-	return 64;
 }
 
 const struct command command_check = { "check", NULL, run_check, "[-q]",

@@ -89,6 +89,109 @@ def test_a_stale_table_is_told(stopped):
     assert "run newaliases" in p.stderr
 
 
+def openssl(*args):
+    subprocess.run(["openssl", *args], check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.fixture
+def tls_files(stopped):
+    """The instance's certificate and key, others, and what is neither."""
+    files = {name: path(stopped, name + ".pem") for name in
+             ("other", "locked", "ed25519", "public", "prose", "both",
+              "damaged")}
+    files["cert"] = path(stopped, "cert.pem")
+    files["key"] = os.path.join(stopped.dir, "keys", "key.pem")
+    openssl("genpkey", "-algorithm", "RSA", "-out", files["other"])
+    openssl("pkey", "-in", files["other"], "-aes128", "-passout", "pass:x",
+            "-out", files["locked"])
+    openssl("genpkey", "-algorithm", "ED25519", "-out", files["ed25519"])
+    openssl("pkey", "-in", files["key"], "-pubout", "-out", files["public"])
+    with open(files["prose"], "w", encoding="ascii") as f:
+        f.write("no PEM at all\n")
+    with open(files["cert"], encoding="ascii") as f:
+        cert = f.read()
+    with open(files["key"], encoding="ascii") as f:
+        key = f.read()
+    with open(files["both"], "w", encoding="ascii") as f:
+        f.write(cert + key)
+    with open(files["damaged"], "w", encoding="ascii") as f:
+        f.write("-----BEGIN PRIVATE KEY-----\nAAAA\n"
+                "-----END PRIVATE KEY-----\n")
+    for name in files:
+        os.chmod(files[name], 0o644 if name in ("cert", "prose", "public")
+                 else 0o600)
+    return files
+
+
+CERT, KEY = "smtpd_tls_cert_file", "smtpd_tls_key_file"
+# Values of the two parameters (None: unset), which one is told of, what is
+# said.
+PAIRS = [
+    ("cert", "key", None, None),
+    ("both", None, None, None),
+    ("both", "both", None, None),
+    ("cert", "both", None, None),
+    ("cert", "cert", KEY, "{cert} holds no private key; it holds a "
+     "certificate (name the file with the private key"),
+    ("cert", None, CERT, "{cert} holds no private key; it holds a "
+     "certificate (name the file with the private key"),
+    ("cert", "public", KEY, "{public} holds no private key; it holds a block "
+     '"PUBLIC KEY" ('),
+    ("cert", "prose", KEY, "{prose} holds no private key; it holds nothing "
+     "in PEM ("),
+    ("cert", "other", KEY, "the private key in {other} does not belong to "
+     "the certificate in {cert} ("),
+    ("cert", "locked", KEY, "the private key in {locked} has a pass phrase "
+     "(write it without one: "),
+    ("cert", "ed25519", KEY, "the private key in {ed25519} is neither an RSA "
+     "nor an EC key ("),
+    ("cert", "damaged", KEY, "the private key in {damaged} is damaged ("),
+    ("key", "key", CERT, "{key} holds no certificate; it holds a private key "
+     "(name the file with the certificate"),
+    ("prose", "key", CERT, "{prose} holds no certificate; it holds nothing "
+     "in PEM ("),
+]
+
+
+def test_check_reads_the_certificate_and_its_key(stopped, tls_files):
+    with open(path(stopped, "main.cf"), encoding="utf-8") as f:
+        lines = [line for line in f if not line.startswith((CERT, KEY))]
+    for cert, key, told, want in PAIRS:
+        with open(path(stopped, "main.cf"), "w", encoding="utf-8") as f:
+            f.writelines(lines)
+            f.write(f"{CERT} = {tls_files[cert]}\n")
+            if key is not None:
+                f.write(f"{KEY} = {tls_files[key]}\n")
+        p = stopped.command("postern", "check")
+        if want is None:
+            assert (p.returncode, p.stderr) == (0, ""), (cert, key)
+            continue
+        at = len(lines) + 1 + (told == KEY)
+        assert p.stderr.startswith(
+            f"{stopped.etc}/main.cf:{at}: error: {told}: " +
+            want.format(**tls_files)), (cert, key, p.stderr)
+        assert p.stderr.count("\n") == 1, (cert, key, p.stderr)
+        assert p.returncode == 1
+
+
+def test_a_key_that_others_may_read_is_told(stopped, tls_files):
+    os.chmod(tls_files["key"], 0o644)
+    p = stopped.command("postern", "check")
+    assert p.returncode == 0
+    assert (f"{KEY}: {tls_files['key']} holds a private key and has mode "
+            "0644 (chmod 0600 it)") in p.stderr
+
+
+def test_a_key_that_the_operator_may_not_read_is_no_mistake(new_instance,
+                                                            nobody):
+    instance = new_instance(users=["anna"], start=False, as_user=nobody)
+    key = os.path.join(instance.dir, "keys", "key.pem")
+    os.chmod(key, 0)
+    p = instance.command("postern", "check")
+    assert (p.returncode, p.stderr) == (0, "")
+
+
 def test_postconf_shows_values_as_scripts_ask(stopped):
     def ask(*args):
         p = stopped.command("postconf", *args)
