@@ -312,5 +312,6 @@ static int run_conf(const struct context *ctx, int argc, char **argv)
 }
 
 const struct command command_conf = { "conf", "postconf", run_conf,
-	"[-dnhHxefX#MFPm] [NAME[=VALUE]]...",
-	"show or change the configuration" };
+	"[-aAdefFhHlmMnpPvxX#] [-c DIRECTORY] [-C CLASS] [-o NAME=VALUE]\n"
+	"           [--man] [NAME[=VALUE]]...",
+	"show or change the configuration: postconf(1)" };

@@ -9,6 +9,7 @@
 #include <time.h>
 #include "base/buf.h"
 #include "postern/queue_list.h"
+#include "queue/id.h"
 
 struct printing {
 	bool has_printed;
@@ -171,6 +172,19 @@ static void tell_of_corrupt(struct queue_access *q)
 	buf_fini(&a.ids);
 }
 
+bool queue_ids_valid(const struct strs *ids)
+{
+	uint64_t id;
+
+	for (size_t i = 0; i < ids->n; i++)
+		if (queue_id_parse(ids->v[i], &id) < 0) {
+			complain("no valid queue id: " STR_FMT,
+			    STR_ARG(str_sub(ids->v[i], 0, 100)));
+			return false;
+		}
+	return true;
+}
+
 int queue_print_list(const struct context *ctx, bool json)
 {
 	struct queue_access *q = queue_access_open(ctx, QUEUE_ACCESS_READ,
@@ -204,6 +218,31 @@ int queue_print_list(const struct context *ctx, bool json)
 	return rc == 0 ? 0 : EX_SOFTWARE;
 }
 
+static void ignore_item(const struct queue_item *m, void *ctx)
+{
+	(void)m;
+	(void)ctx;
+}
+
+/*
+ * The exit code for those that are not in the queue. Asked before they are
+ * tried: a message that is delivered at once is not there afterwards. The
+ * order itself cannot tell, it counts what was deferred.
+ */
+static int find_all(struct queue_access *q, const struct strs *ids)
+{
+	struct queue_result r;
+
+	if (queue_access_list(q, QUEUE_WHERE_ALL, ids, ignore_item, NULL,
+	    &r) < 0)
+		return EX_UNAVAILABLE;
+	if (r.count >= ids->n)
+		return 0;
+	complain("%llu of %zu messages are not there",
+	    (unsigned long long)(ids->n - r.count), ids->n);
+	return EX_NOINPUT;
+}
+
 int queue_flush(const struct context *ctx, const struct strs *ids,
     const char *site)
 {
@@ -212,15 +251,20 @@ int queue_flush(const struct context *ctx, const struct strs *ids,
 	struct queue_order m = { .verb = QUEUE_DO_FLUSH,
 		.site = str_of(site) };
 	struct queue_result r;
-	int rc;
+	int rc = 0;
 
 	if (q == NULL)
 		return EX_UNAVAILABLE;
-	if (ids != NULL)
+	if (ids != NULL) {
 		m.ids = *ids;
-	rc = queue_access_order(q, &m, NULL, NULL, &r);
+		rc = find_all(q, ids);
+	}
+	/* those that are there are tried all the same */
+	if (rc != EX_UNAVAILABLE &&
+	    queue_access_order(q, &m, NULL, NULL, &r) < 0)
+		rc = EX_UNAVAILABLE;
 	queue_access_close(&q);
-	return rc == 0 ? 0 : EX_UNAVAILABLE;
+	return rc;
 }
 
 /* --- the commands --- */
@@ -263,7 +307,10 @@ static int run_postqueue(const struct context *outer, int argc, char **argv)
 	switch (job) {
 	case 'p': return queue_print_list(&ctx, false);
 	case 'j': return queue_print_list(&ctx, true);
-	case 'i': return queue_flush(&ctx, &ids, NULL);
+	case 'i':
+		if (!queue_ids_valid(&ids))
+			return EX_USAGE;
+		return queue_flush(&ctx, &ids, NULL);
 	case 's': return queue_flush(&ctx, NULL, arg);
 	default: return queue_flush(&ctx, NULL, NULL);
 	}

@@ -173,7 +173,7 @@ int queue_print_message(struct queue_access *q, const char *id,
 	if (fd < 0) {
 		complain("fatal: open queue file %s: %s", id,
 		    strerror(errno));
-		return 1;
+		return EX_NOINPUT;
 	}
 	if (where == QUEUE_IN_DEFERRED)
 		snprintf(name, sizeof(name), "deferred/%lld/%.40s",
@@ -236,7 +236,7 @@ static int run_postcat(const struct context *outer, int argc, char **argv)
 		int fd;
 
 		if (by_id) {
-			rc = queue_print_message(q, argv[optind], parts);
+			rc = queue_print_message(q, argv[optind], parts) != 0;
 			continue;
 		}
 		if ((fd = open(argv[optind], O_RDONLY | O_CLOEXEC)) < 0) {

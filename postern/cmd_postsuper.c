@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include "base/arena.h"
 #include "postern/queue_list.h"
@@ -116,12 +117,13 @@ int queue_steer(struct queue_access *q, uint64_t verb, uint64_t where,
 	}
 	if (l.rc < 0) {
 		complain("fatal: no memory");
-		rc = 1;
+		rc = EX_OSERR;
 	} else if (l.all || l.n > 0) {
 		if (!l.all)
 			m.ids = (struct strs){ l.v, l.n };
-		rc = queue_access_order(q, &m, tell_change,
-		    (void *)(uintptr_t)w, &r) < 0;
+		if (queue_access_order(q, &m, tell_change,
+		    (void *)(uintptr_t)w, &r) < 0)
+			rc = EX_UNAVAILABLE;
 	}
 	if (rc == 0 && r.count > 0)
 		complain("%s: %llu message%s", w->sum,
@@ -130,10 +132,10 @@ int queue_steer(struct queue_access *q, uint64_t verb, uint64_t where,
 		complain("%llu of %zu messages are not there, or there was "
 		    "nothing to do", (unsigned long long)(l.n - r.count),
 		    l.n);
-		rc = 1;
+		rc = EX_NOINPUT;
 	}
-	if (each && l.bad > 0)
-		rc = 1;
+	if (rc == 0 && each && l.bad > 0)
+		rc = EX_DATAERR;
 	free(l.v);
 	arena_free(&l.arena);
 	return rc;
@@ -196,7 +198,7 @@ static int run_postsuper(const struct context *outer, int argc, char **argv)
 		return 1;
 	for (size_t i = 0; rc == 0 && i < n; i++)
 		rc = queue_steer(q, jobs[i].verb, where, &jobs[i].id, 1,
-		    false);
+		    false) != 0;
 	queue_access_close(&q);
 	return rc;
 }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <sysexits.h>
 #include "postern/queue_list.h"
-#include "queue/id.h"
 
 static int usage(void)
 {
@@ -36,19 +35,6 @@ static int show(const struct context *ctx, int argc, char **argv)
 	return fflush(stdout) == 0 ? rc : EX_IOERR;
 }
 
-static bool are_ids(const struct strs *ids)
-{
-	uint64_t id;
-
-	for (size_t i = 0; i < ids->n; i++)
-		if (queue_id_parse(ids->v[i], &id) < 0) {
-			complain("no valid queue id: " STR_FMT,
-			    STR_ARG(str_sub(ids->v[i], 0, 100)));
-			return false;
-		}
-	return true;
-}
-
 static int flush(const struct context *ctx, int argc, char **argv)
 {
 	struct strs ids = { calloc((size_t)argc + 1, sizeof(struct str)),
@@ -65,8 +51,8 @@ static int flush(const struct context *ctx, int argc, char **argv)
 		ids.v[i] = str_of(argv[i]);
 	if (argc == 1 && strcmp(argv[0], "ALL") == 0)
 		ids.n = 0;
-	rc = are_ids(&ids) ? queue_flush(ctx, ids.n > 0 ? &ids : NULL, NULL)
-	    : EXIT_FAILURE;
+	rc = queue_ids_valid(&ids) ? queue_flush(ctx, ids.n > 0 ? &ids
+	    : NULL, NULL) : EX_DATAERR;
 	free(ids.v);
 	return rc;
 }
@@ -119,5 +105,6 @@ static int run_queue(const struct context *ctx, int argc, char **argv)
 }
 
 const struct command command_queue = { "queue", NULL, run_queue,
-	"list|show|hold|release|delete|requeue|expire|flush [ID]...",
+	"list [-j] | show ID... | hold|release|delete|requeue|expire "
+	"ID...|ALL|-\n           | flush [ID... | -s SITE]",
 	"lists and steers the queue" };

@@ -109,9 +109,11 @@ static int run_start(const struct context *ctx, int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) {
 		if (c != 'f')
-			return 64;
+			return wrong_usage(&command_start);
 		foreground = true;
 	}
+	if (optind != argc)
+		return wrong_usage(&command_start);
 	if ((pid = running(ctx)) != 0) {
 		if (pid > 0)
 			complain("it runs already, process %d", pid);
@@ -147,22 +149,15 @@ static int run_start(const struct context *ctx, int argc, char **argv)
 	return wait_until_ready(pair[0], child);
 }
 
-static int no_arguments(int argc, char **argv)
-{
-	if (argc == 1)
-		return 0;
-	complain("%s takes no argument", argv[0]);
-	return -1;
-}
-
 static int run_stop(const struct context *ctx, int argc, char **argv)
 {
 	int64_t deadline = clock_now() + STOP_PATIENCE;
 	char dir[4096];
 	int pid;
 
-	if (no_arguments(argc, argv) < 0)
-		return 64;
+	(void)argv;
+	if (argc != 1)
+		return wrong_usage(&command_stop);
 	if (data_directory(ctx, dir, sizeof(dir)) < 0)
 		return 1;
 	if ((pid = instance_pid(dir)) <= 0) {
@@ -188,8 +183,9 @@ static int run_reload(const struct context *ctx, int argc, char **argv)
 	char verb[] = "check", quiet[] = "-q", *check[] = { verb, quiet, NULL };
 	int pid;
 
-	if (no_arguments(argc, argv) < 0)
-		return 64;
+	(void)argv;
+	if (argc != 1)
+		return wrong_usage(&command_reload);
 	/* the operator sees now what master and the programs would put into
 	 * the log, and what would make mail wait */
 	optind = 0;
@@ -213,8 +209,9 @@ static int run_status(const struct context *ctx, int argc, char **argv)
 	ssize_t corrupt;
 	int pid;
 
-	if (no_arguments(argc, argv) < 0)
-		return 64;
+	(void)argv;
+	if (argc != 1)
+		return wrong_usage(&command_status);
 	if ((pid = running(ctx)) < 0)
 		return 2;
 	if (pid == 0) {

@@ -485,5 +485,5 @@ static int run_user(const struct context *ctx, int argc, char **argv)
 }
 
 const struct command command_user = { "user", NULL, run_user,
-	"add|passwd|del|list [ADDRESS [PASSWORD]]",
+	"add|passwd ADDRESS [PASSWORD] | del ADDRESS | list",
 	"keeps the users and passwords of auth_users_file" };

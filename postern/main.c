@@ -83,6 +83,30 @@ static bool has_name(const struct command *c, const char *name)
 	return false;
 }
 
+static void print_usage(FILE *out, const struct command *c)
+{
+	fprintf(out, "usage: postern %s%s%s\n", c->verb,
+	    c->usage[0] ? " " : "", c->usage);
+}
+
+int wrong_usage(const struct command *c)
+{
+	print_usage(stderr, c);
+	return 64;
+}
+
+static int run_verb(const struct context *ctx, const struct command *c,
+    int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		print_usage(stdout, c);
+		printf("%s\n", c->help);
+		return 0;
+	}
+	optind = 0; /* getopt(3): begin anew, permuting */
+	return c->run(ctx, argc, argv);
+}
+
 static void usage(FILE *out)
 {
 	fprintf(out, "usage: postern [-c DIRECTORY] VERB [ARGUMENT]...\n\n"
@@ -90,8 +114,9 @@ static void usage(FILE *out)
 	    POSTERN_SYSCONFDIR);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (commands[i]->verb != NULL)
-			fprintf(out, "  %-*s%s\n           %s\n",
-			    commands[i]->usage[0] ? 9 : 0, commands[i]->verb,
+			fprintf(out, "  %-*s%s%s\n           %s\n",
+			    commands[i]->usage[0] ? 8 : 0, commands[i]->verb,
+			    commands[i]->usage[0] ? " " : "",
 			    commands[i]->usage, commands[i]->help);
 	fprintf(out, "\nsee postern(1)\n");
 }
@@ -136,13 +161,9 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (commands[i]->verb != NULL &&
-		    strcmp(commands[i]->verb, argv[optind]) == 0) {
-			int first = optind;
-
-			optind = 0; /* getopt(3): begin anew, permuting */
-			return commands[i]->run(&ctx, argc - first,
-			    argv + first);
-		}
+		    strcmp(commands[i]->verb, argv[optind]) == 0)
+			return run_verb(&ctx, commands[i], argc - optind,
+			    argv + optind);
 	complain("there is no verb \"%s\"; postern -h lists them",
 	    argv[optind]);
 	return 64;

@@ -19,7 +19,7 @@ struct command {
 	const char *verb;	/* "init"; NULL: only by its names */
 	const char *names;	/* "postconf" or "mailq postqueue", or NULL */
 	int (*run)(const struct context *, int argc, char **argv);
-	const char *usage;	/* arguments */
+	const char *usage;	/* arguments; VERB --help prints it */
 	const char *help;	/* one line */
 };
 
@@ -30,6 +30,8 @@ extern const struct command command_init, command_start, command_stop,
     command_postqueue,
     command_postsuper, command_postcat, command_user;
 
+/* The verb's usage to standard error; 64, the exit code for that. */
+int wrong_usage(const struct command *);
 /* "program: text" to standard error. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -238,6 +238,45 @@ def test_the_verb_queue_does_it_all(stuck):
     assert stuck.command("postern", "queue", "dance").returncode == 64
 
 
+def test_an_id_that_is_not_there_is_told_of(stuck):
+    """sysexits.h: 64 a wrong command line, 65 what is no id, 66 not there."""
+    submit(stuck)
+    (m,) = wait_deferred(stuck, 1)
+    qid, gone = m["queue_id"], "ABCDEF012345"
+    for verb in "hold", "delete", "requeue", "expire", "flush", "show":
+        p = stuck.command("postern", "queue", verb, gone)
+        assert p.returncode == 66 and p.stderr, (verb, p)
+        p = stuck.command("postern", "queue", verb, "no/id")
+        assert p.returncode == (66 if verb == "show" else 65), (verb, p)
+        assert "no/id" in p.stderr, (verb, p)
+    p = stuck.command("postqueue", "-i", "no/id")
+    assert (p.returncode, p.stderr) == \
+        (64, "postqueue: no valid queue id: no/id\n")
+    p = stuck.command("postqueue", "-i", gone)
+    assert (p.returncode, p.stderr) == \
+        (66, "postqueue: 1 of 1 messages are not there\n")
+    # one that is on hold is there, although it is not tried
+    assert stuck.command("postsuper", "-h", qid).returncode == 0
+    assert stuck.command("postqueue", "-i", qid).returncode == 0
+    # scripts count on it: no failure of postsuper
+    assert stuck.command("postsuper", "-h", gone).returncode == 0
+
+
+def test_a_verb_tells_its_usage(stuck):
+    listed = stuck.command("postern", "-h").stdout
+    verbs = re.findall(r"^  (\S+)", listed.split("verbs:\n")[1], re.M)
+    assert {"start", "check", "newaliases"} <= set(verbs), listed
+    assert re.search(r"^  newaliases \[-v\]$", listed, re.M), listed
+    for verb in verbs:
+        p = stuck.command("postern", verb, "--help")
+        assert (p.returncode, p.stderr) == (0, ""), (verb, p)
+        assert re.match(rf"usage: postern {verb}\b", p.stdout), (verb, p)
+    for verb in "start", "stop", "reload", "status", "check":
+        p = stuck.command("postern", verb, "what")
+        assert p.returncode == 64, (verb, p)
+        assert f"usage: postern {verb}" in p.stderr, (verb, p)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs other users")
 def test_everybody_may_list_and_only_root_may_order(stuck):
     os.chmod(os.path.dirname(stuck.dir), 0o755)
