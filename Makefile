@@ -3,6 +3,8 @@
 #   make                 build everything into $(B) (build/)
 #   make run             build, make an instance in run/, send a first message
 #   make check           install what the tests need, build, lint, all tests
+#   make tools           what the tests are run with (tests/crash, tests/probe,
+#                        ...), to run one of them by hand
 #   make crash           the crash harnesses at length: kills, power cuts,
 #                        failing calls and disks (hours; POSTERN_HARNESS=h4)
 #   make fuzz            every parser under libFuzzer (SECONDS=60 each,
@@ -100,12 +102,14 @@ run: deps
 	@$(MAKE) --no-print-directory all
 	@B=$(B) tests/demo $(if $(ONCE),--once)
 
+tools: all $(TOOLS:%=$(B)/bin/%)
+
 check: test-deps
-	@$(MAKE) --no-print-directory all unit-tests $(TOOLS:%=$(B)/bin/%)
+	@$(MAKE) --no-print-directory tools unit-tests
 	@$(PYTHON) tests/run-tests.py $(B) $(KIND)
 
 crash: test-deps
-	@$(MAKE) --no-print-directory all $(TOOLS:%=$(B)/bin/%)
+	@$(MAKE) --no-print-directory tools
 	@$(PYTHON) tests/run-tests.py $(B) crash-full
 
 # Each source of a library or a program, with the flags it is built with.
@@ -170,7 +174,7 @@ install-built:
 clean:
 	rm -rf $(B)
 
-.PHONY: all programs unit-tests clean links run check crash lint analysed-files deps test-deps install \
+.PHONY: all programs unit-tests tools clean links run check crash lint analysed-files deps test-deps install \
 	install-built fmt
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -42,7 +42,7 @@ import relaynet
 from conftest import make_instance, wait_until
 from h3_clients import (ALIAS, DOMAIN, FORWARD_USER, REFUSED_AWAY, USERS,
                         Command, Imap, Lmtp, Load, Pop, Smtp, Submission)
-from ledger import Ledger, oracle
+from ledger import Ledger, need_tools, oracle
 
 SINK_HOST = "127.0.0.74"
 WINDOW = 4              # copies more of one message, however many kills
@@ -539,6 +539,7 @@ def main():
     if not os.path.exists("/usr/sbin/nsd"):
         print("h3: needs nsd")
         return 77
+    need_tools("crash-oracle", "crash-early-deliver")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     h = Harness(args)
     totals, kills, starts = collections.Counter(), collections.Counter(), 0

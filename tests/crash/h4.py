@@ -2,7 +2,7 @@
 """h4.py - the power is cut under a real suite on a real file system
 
     h4.py [--fs ext4|xfs|btrfs] [--disks 1|2|both] [--states N] [--seed N]
-          [--per-load N] [--resume N] [--messages N] [--save DIR]
+          [--per-load N] [--resume N] [--messages N]
 
 The suite takes, delivers, relays, defers, bounces and holds mail, and IMAP
 and POP3 clients move and remove it (load.py), on file systems whose disks
@@ -26,7 +26,7 @@ import sys
 
 import disks as disks_module
 from disks import BIN, Disks, Rate, enter, run
-from ledger import oracle
+from ledger import need_tools, oracle
 from load import BOXED, Bed, Load, Proof, check_claims, deliver_all
 
 CONTROLS = [("link", 1), ("rename", 1), ("deliver", 2), ("sound", 2)]
@@ -39,12 +39,12 @@ class Replay:
     None."""
 
     def __init__(self, disks, images, log, ledger, states, seed, sink=None,
-                 resume=None, every=0, extra=()):
+                 resume=None, every=0):
         cmd = [os.path.join(BIN, "crash-replay"), "--log", log, "--fs",
                disks.fs, "--ledger", ledger, "--oracle",
                os.path.join(BIN, "crash-oracle"), "--spool", disks.spool,
                "--mail", disks.mail, "--states", str(states), "--seed",
-               str(seed), "--resume", str(every if resume else 0), *extra]
+               str(seed), "--resume", str(every if resume else 0)]
         for image, point in zip(images, disks.points):
             cmd += ["--disk", f"{image}={point}"]
         if sink:
@@ -179,11 +179,9 @@ class Recording(Bed):
             problems.append(v.text)
         return "; ".join(problems) or None
 
-    def replay(self, states, every, save):
-        extra = ["--save", save] if save else []
+    def replay(self, states, every):
         return Replay(self.disks, self.images, self.log, self.proof.path,
-                      states, self.seed, self.sink_dir, self.resume, every,
-                      extra)
+                      states, self.seed, self.sink_dir, self.resume, every)
 
     def end(self):
         self.sink.end()
@@ -200,8 +198,9 @@ def main():
     ap.add_argument("--resume", type=int, default=100)
     ap.add_argument("--messages", type=int, default=120)
     ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--save")
     args = ap.parse_args()
+    need_tools("crash-recorder", "crash-replay", "crash-losing",
+               "crash-oracle")
     root = enter([args.fs])
     if not controls(root, args.fs, args.seed):
         print("h4: the replay is blind")
@@ -214,7 +213,7 @@ def main():
         states = args.states * (k + 1) // loads - args.states * k // loads
         r = Recording(root, args.fs, counts[k % len(counts)], args.messages,
                       args.seed + k)
-        replay = r.replay(states, args.resume, args.save)
+        replay = r.replay(states, args.resume)
         print(f"h4: {args.fs}, {r.disks.count} disks, seed {r.seed}: "
               f"{r.proof.counts['acked']} messages acknowledged, "
               f"{r.proof.counts.get('copied', 0)} copies, "

@@ -32,7 +32,7 @@ import sys
 import time
 
 from disks import BIN, Disks, Rate, enter, run, wait_until
-from ledger import Ledger, message, oracle
+from ledger import Ledger, message, need_tools, oracle
 from load import BOXED, Bed, Load, Proof, deliver_all
 
 KINDS = ["write", "write", "write", "full", "inodes", "read-only"]
@@ -290,6 +290,7 @@ def main():
     ap.add_argument("--save", help="directory for ledger and log of bad ones")
     ap.add_argument("-v", action="store_true")
     args = ap.parse_args()
+    need_tools("crash-recorder", "crash-losing", "crash-oracle")
     root = enter(["ext4"])
     rate = Rate()
     if not controls(root):

@@ -46,6 +46,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests/system"))
 from conftest import BIN, PASSWORD, make_instance, wait_until  # noqa: E402
+from ledger import need_tools  # noqa: E402
 
 SECRET = "what-only-the-victim-may-read"
 LUCY, MARK, STRANGER = 20001, 20002, 20009
@@ -723,6 +724,7 @@ def main():
     p.add_argument("-v", action="store_true")
     args = p.parse_args()
     VERBOSE = args.v
+    need_tools("crash-swap")
     if not control():
         print("h7: the harness is blind: it did not see what a program that "
               "follows links was made to do")

@@ -14,11 +14,21 @@ import os
 import random
 import re
 import subprocess
+import sys
 import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
+
+
+def need_tools(*names):
+    """Ends, with a line about it, where one of these is not built."""
+    missing = [name for name in ("postern", *names) if not
+               os.path.exists(os.path.join(BUILD, "bin", name))]
+    if missing:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: no {', '.join(missing)} "
+                 f"in {os.path.join(BUILD, 'bin')}: make tools builds it")
 
 
 class Ledger:

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../system"))
 # pylint: disable=wrong-import-position
 from conftest import make_instance, wait_until
-from ledger import Ledger, message, oracle
+from ledger import Ledger, message, need_tools, oracle
 
 BOB = "bob@our.test"
 FAR = "far@away.test"
@@ -430,6 +430,7 @@ def spools(check):
 
 
 def main():
+    need_tools("crash-oracle")
     check = Check()
     top = tempfile.mkdtemp(prefix="postern-oracle.")
     try:

@@ -29,6 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "system"))
 import conftest  # noqa: E402
 from conftest import BIN, Instance  # noqa: E402
+from ledger import need_tools  # noqa: E402
 
 PASSWORD = "secret"
 DOMAIN = "our.test"
@@ -48,6 +49,7 @@ def need_machine():
     if os.uname().machine != "x86_64":
         print("crash-trace knows the registers of x86-64 only")
         sys.exit(77)
+    need_tools("crash-trace", "crash-oracle")
 
 
 class Gone(Exception):
