@@ -160,6 +160,11 @@ def harnesses(tally, build, full):
     with open("tests/crash/harnesses", encoding="ascii") as f:
         rows = [line.strip().split("|") for line in f
                 if line.strip() and not line.startswith("#")]
+    names = [row[0].strip() for row in rows]
+    for name in (wanted or "").split(","):
+        if name and name not in names:
+            tally.count(False, f"there is no harness {name}: "
+                        + ", ".join(names))
     for row in rows:
         name, command, check_args, full_args, *slow = (c.strip() for c in row)
         if sanitized and slow:
@@ -168,6 +173,8 @@ def harnesses(tally, build, full):
             continue
         args = (full_args if full else check_args).split()
         if not full and check_args == "-":
+            if wanted:
+                print(f"{name}: only in make crash")
             continue
         path = command.replace("BUILD", build)
         start = time.monotonic()
@@ -235,6 +242,9 @@ def system(tally, build):
 def main():
     build = sys.argv[1]
     kinds = sys.argv[2:] or KINDS
+    for kind in kinds:
+        if kind not in (*KINDS, "crash-full"):
+            sys.exit(f"there is no kind {kind}: {', '.join(KINDS)}")
     tally = Tally()
     for kind in kinds:
         if kind != "lint":

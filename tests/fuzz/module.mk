@@ -56,6 +56,8 @@ fuzz-replay:
 # make fuzz SECONDS=60 TARGET="path header"
 SECONDS ?= 60
 fuzz-build:
+	$(foreach t,$(filter-out $(FUZZ_TARGETS),$(TARGET)),$(error there is \
+	    no fuzz target $(t): $(FUZZ_TARGETS)))
 	@tests/install-packages $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
 	@$(MAKE) --no-print-directory B=$(B)/fuzz CC=$(FUZZ_CLANG) \
 	    SAN=fuzzer-no-link,address,undefined CFLAGS='$(FUZZ_CFLAGS)' \
