@@ -13,15 +13,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/sys.h"
-
-/* A user of the file; all views are into the table's text. */
-struct row {
-	struct str hash;
-	uid_t uid;
-	gid_t gid;
-	bool is_virtual;
-	struct str dir;
-};
+#include "config/users_file.h"
 
 /* Users whose hashes cost the same. */
 struct cost {
@@ -31,11 +23,9 @@ struct cost {
 
 #define COSTS_MAX 16
 
-/* Why a line is not taken, when it is not the line's fault. */
-static const char no_memory[] = "out of memory";
-
 /* The file as it was when it was read; not changed any more. */
 struct table {
+	const char *path;
 	char *text;
 	struct arena *arena;
 	struct map *rows;
@@ -44,8 +34,7 @@ struct table {
 
 struct users {
 	struct users_options options;
-	uid_t mail_uid;
-	gid_t mail_gid;
+	struct users_rules rules;
 	pthread_mutex_t reading;	/* one thread reads the file */
 	int64_t looked;			/* behind it */
 	struct stat seen;		/* behind it */
@@ -62,83 +51,6 @@ static void table_free(struct table *t)
 	arena_free(&t->arena);
 	free(t->text);
 	free(t);
-}
-
-static int parse_id(struct str text, bool is_uid, uint32_t *id_r,
-    gid_t *gid_r)
-{
-	char name[128], buf[4096];
-	struct passwd pw, *found = NULL;
-	uint64_t n;
-
-	if (str_to_u64(text, UINT32_MAX - 1, &n) == 0) {
-		*id_r = (uint32_t)n;
-		return 0;
-	}
-	if (!is_uid || str_to_c(text, name, sizeof(name)) != 0 ||
-	    getpwnam_r(name, &pw, buf, sizeof(buf), &found) != 0 ||
-	    found == NULL)
-		return -1;
-	*id_r = pw.pw_uid;
-	*gid_r = pw.pw_gid;
-	return 0;
-}
-
-/* A directory below the mail root must stay below it. */
-static bool is_safe_path(struct str path)
-{
-	struct str part;
-
-	if (path.n == 0 || path.n >= USERS_DIR_MAX || str_has_ctl(path))
-		return false;
-	while (str_split(&path, '/', &part))
-		if (part.n == 0 || str_eq_c(part, ".") || str_eq_c(part, ".."))
-			return false;
-	return true;
-}
-
-static struct str lower(struct arena *a, struct str s)
-{
-	char *p = arena_cstr(a, s);
-
-	if (p == NULL)
-		return STR_NONE;
-	for (size_t i = 0; i < s.n; i++)
-		p[i] = ascii_lower(p[i]);
-	return str_n(p, s.n);
-}
-
-/* Where the user's mail is. NULL, or what is wrong. */
-static const char *place(struct users *u, struct table *t, struct str name,
-    struct str home, struct row *row)
-{
-	struct str root = str_of(u->options.mail_root);
-	ssize_t at = str_rchr(name, '@');
-
-	while (home.n > 1 && home.p[home.n - 1] == '/')
-		home.n--;
-	if (home.n > 0 && home.p[0] == '/') {
-		if (root.n > 0 && str_starts(home, root) &&
-		    home.n > root.n + 1 && home.p[root.n] == '/') {
-			home = str_from(home, root.n + 1);
-		} else {
-			row->is_virtual = false;
-			row->dir = home;
-			return is_safe_path(str_from(home, 1)) ? NULL :
-			    "bad home directory";
-		}
-	}
-	row->is_virtual = true;
-	row->dir = home;
-	if (home.n == 0 && at > 0)
-		row->dir = arena_printf(t->arena, STR_FMT "/" STR_FMT,
-		    STR_ARG(str_from(name, (size_t)at + 1)),
-		    STR_ARG(str_sub(name, 0, (size_t)at)));
-	else if (home.n == 0)
-		row->dir = name;
-	if (home.n == 0 && str_chr(name, '/') >= 0)
-		return "a name with a slash needs a home directory";
-	return is_safe_path(row->dir) ? NULL : "bad home directory";
 }
 
 static void count_cost(struct table *t, struct str hash)
@@ -159,52 +71,16 @@ static void count_cost(struct table *t, struct str hash)
 	}
 }
 
-static const char *parse_line(struct users *u, struct table *t,
-    struct str line)
+static void taken(void *ctx, const struct users_row *row)
 {
-	struct str field[6], name;
-	struct row *row = ARENA_NEW(t->arena, struct row);
-	uint32_t id;
+	count_cost(ctx, row->hash);
+}
 
-	if (row == NULL)
-		return no_memory;
-	for (int i = 0; i < 6; i++)
-		if (!str_split(&line, ':', &field[i]))
-			field[i] = STR_NONE;
-	name = lower(t->arena, field[0]);
-	if (name.n == 0 || name.n >= USERS_NAME_MAX || str_has_ctl(name))
-		return "bad name";
-	if (field[1].n >= USERS_HASH_MAX)
-		return "password hash too long";
-	row->hash = field[1];
-	row->uid = u->mail_uid;
-	row->gid = u->mail_gid;
-	if (field[2].n > 0) {
-		if (parse_id(field[2], true, &id, &row->gid) != 0)
-			return "bad uid";
-		row->uid = id;
-	}
-	if (field[3].n > 0) {
-		if (parse_id(field[3], false, &id, NULL) != 0)
-			return "bad gid";
-		row->gid = id;
-	}
-	if (u->options.one_uid) {
-		row->uid = geteuid();
-		row->gid = getegid();
-	}
-	if (row->uid == (uid_t)-1 || row->gid == (gid_t)-1)
-		return "no uid and gid, and no mail_uid";
-	count_cost(t, row->hash);
-	if (map_find(t->rows, name) != NULL)
-		return "named twice";
-	{
-		const char *why = place(u, t, name, field[5], row);
+static void skipped(void *ctx, unsigned line, const char *why)
+{
+	const struct table *t = ctx;
 
-		if (why != NULL)
-			return why;
-	}
-	return map_set(t->rows, name, row, NULL) == 0 ? NULL : no_memory;
+	log_warn("%s:%u: %s; the line is skipped", t->path, line, why);
 }
 
 static char *read_text(int fd, size_t *n_r)
@@ -238,16 +114,15 @@ static struct table *read_table(struct users *u)
 {
 	int fd = openat(u->options.dirfd, u->options.path,
 	    O_RDONLY | O_CLOEXEC);
+	struct users_reader reader = { .taken = taken, .skipped = skipped };
 	struct table *t;
-	struct str rest, line;
 	size_t n = 0;
-	unsigned number = 0;
 
 	if (fd < 0)
 		return NULL;
 	t = calloc(1, sizeof(*t));
 	if (t == NULL || (t->text = read_text(fd, &n)) == NULL ||
-	    (t->arena = arena_new(16 * n + 1024 * 1024)) == NULL ||
+	    (t->arena = arena_new(users_arena_size(n))) == NULL ||
 	    (t->rows = map_new(false)) == NULL) {
 		int err = errno;
 
@@ -257,23 +132,13 @@ static struct table *read_table(struct users *u)
 		return NULL;
 	}
 	close(fd);
-	rest = str_n(t->text, n);
-	while (str_split(&rest, '\n', &line)) {
-		const char *why;
-
-		number++;
-		line = str_trim(line);
-		if (line.n == 0 || line.p[0] == '#')
-			continue;
-		why = parse_line(u, t, line);
-		if (why == no_memory || arena_failed(t->arena)) {
-			table_free(t);
-			errno = ENOMEM;
-			return NULL;
-		}
-		if (why != NULL)
-			log_warn("%s:%u: %s; the line is skipped",
-			    u->options.path, number, why);
+	t->path = u->options.path;
+	reader.ctx = t;
+	if (users_file_parse(&u->rules, str_n(t->text, n), t->arena, t->rows,
+		&reader) != 0) {
+		table_free(t);
+		errno = ENOMEM;
+		return NULL;
 	}
 	return t;
 }
@@ -319,28 +184,17 @@ static void look(struct users *u)
 struct users *users_new(const struct users_options *options)
 {
 	struct users *u = calloc(1, sizeof(*u));
-	struct str owner = str_of(options->mail_uid), uid;
-	uint32_t id;
 
 	if (u == NULL)
 		return NULL;
 	u->options = *options;
-	u->mail_uid = (uid_t)-1;
-	u->mail_gid = (gid_t)-1;
+	u->rules.mail_root = options->mail_root;
+	u->rules.one_uid = options->one_uid;
+	if (users_mail_owner(options->mail_uid, &u->rules.mail_uid,
+		&u->rules.mail_gid) != 0)
+		log_warn("mail_uid: no user %s", options->mail_uid);
 	pthread_mutex_init(&u->reading, NULL);
 	pthread_rwlock_init(&u->lock, NULL);
-	if (owner.n > 0 && str_split(&owner, ':', &uid)) {
-		if (parse_id(uid, true, &id, &u->mail_gid) == 0) {
-			u->mail_uid = id;
-			if (u->mail_gid == (gid_t)-1)
-				u->mail_gid = id;
-		} else {
-			log_warn("mail_uid: no user %s", options->mail_uid);
-		}
-		if (owner.p != NULL &&
-		    parse_id(owner, false, &id, NULL) == 0)
-			u->mail_gid = id;
-	}
 	look(u);
 	return u;
 }
@@ -383,7 +237,7 @@ static enum users_found find_system(struct users *u, struct user *out)
 
 static bool copy_row(struct users *u, struct user *out)
 {
-	struct row *row = NULL;
+	struct users_row *row = NULL;
 
 	pthread_rwlock_rdlock(&u->lock);
 	if (u->table != NULL)

@@ -1,22 +1,15 @@
 /*
  * users.h - the users: a passwd-file, and the system's
  *
- * A line of the file is  name:{SCHEME}hash:uid:gid:gecos:home:...  ; lines
- * that are empty or begin with # are skipped. A name with @ is a virtual
- * user; its home is below the mail root (empty: <domain>/<localpart>) unless
- * it is absolute and elsewhere. Empty uid and gid: mail_uid. It is read again
- * when it changed, looked at once a second at most; one that cannot be read
- * leaves the last good one in force.
+ * Its lines: lib/config/users_file.h. It is read again when it changed,
+ * looked at once a second at most; one that cannot be read leaves the last
+ * good one in force.
  */
 #ifndef AUTH_USERS_H
 #define AUTH_USERS_H
 #include <sys/types.h>
 #include "base/str.h"
-
-#define USERS_NAME_MAX 512
-#define USERS_HASH_MAX 512
-#define USERS_DIR_MAX 1024
-#define USERS_FILE_MAX (256 * 1024 * 1024)
+#include "config/users_file.h"
 
 struct user {
 	char name[USERS_NAME_MAX];	/* lower case */

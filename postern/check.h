@@ -15,9 +15,11 @@ struct check {
 void check_report(struct check *, bool is_error, const char *param,
     const char *remedy, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-/* The same of a line of master.cf. */
-void check_report_service(struct check *, unsigned line, const char *remedy,
-    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* An error in a line of another file: an absolute path, or a name in the
+ * configuration directory (master.cf). */
+void check_report_file(struct check *, const char *file, unsigned line,
+    const char *remedy, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 /* The evaluated value, "" for none. */
 const char *check_value(const struct check *, const char *param);
 
@@ -37,4 +39,6 @@ void check_next_hop(struct check *, const char *param, const char *program,
 
 /* check_keys.c: the files of certificates and private keys. */
 void check_keys(struct check *);
+/* check_users_file.c: its mode and its lines. */
+void check_users_file(struct check *);
 #endif

@@ -129,8 +129,9 @@ static void check_services(struct check *k)
 			/* $names are main.cf's, which was told of */
 			if (strchr(o->value, '$') == NULL && (why = why_not(
 			    o->name, str_of(o->value))) != NULL)
-				check_report_service(k, s[i].line, NULL,
-				    "%s = %.60s: %s", o->name, o->value, why);
+				check_report_file(k, "master.cf", s[i].line,
+				    NULL, "%s = %.60s: %s", o->name, o->value,
+				    why);
 		}
 }
 

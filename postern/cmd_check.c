@@ -2,8 +2,8 @@
  * cmd_check.c - postern check: every mistake, with its place and what to do
  *
  * What the two files themselves tell comes from lib/config. Here the rest of
- * the world is looked at: tables, directories, users, transports; keys and
- * addresses in files of their own.
+ * the world is looked at: tables, directories, transports; keys, addresses
+ * and the users file in files of their own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,11 +65,11 @@ void check_report(struct check *k, bool is_error, const char *param,
 	va_end(ap);
 }
 
-void check_report_service(struct check *k, unsigned line,
+void check_report_file(struct check *k, const char *file, unsigned line,
     const char *remedy, const char *fmt, ...)
 {
 	struct config_problem p = { .is_error = true, .remedy = remedy,
-		.file = "master.cf", .line = line };
+		.file = file, .line = line };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -344,7 +344,7 @@ static void check_transport_maps(struct check *k)
 	buf_fini(&why);
 }
 
-/* --- files and directories --- */
+/* --- directories --- */
 
 static void check_directory(struct check *k, const char *param)
 {
@@ -376,25 +376,6 @@ static void check_directories(struct check *k)
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]);
 	    i++)
 		check_directory(k, directories[i]);
-}
-
-static void check_files(struct check *k)
-{
-	const char *users = check_value(k, "auth_users_file");
-	struct stat st;
-
-	if (*users == '\0')
-		return;
-	if (stat(users, &st) < 0) {
-		if (*check_value(k, "virtual_mailbox_domains") != '\0')
-			check_report(k, false, "auth_users_file",
-			    "postern user add ADDRESS makes it", "%s: %s",
-			    users, strerror(errno));
-	} else if (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)) {
-		check_report(k, true, "auth_users_file", "chmod 0640 it",
-		    "%s holds passwords' hashes and has mode %04o", users,
-		    (unsigned)st.st_mode & 07777);
-	}
 }
 
 /* --- users --- */
@@ -533,7 +514,7 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 		check_network(&k);
 		check_keys(&k);
 		check_directories(&k);
-		check_files(&k);
+		check_users_file(&k);
 		check_users(&k);
 		check_commands(&k);
 		check_privs(&k);

@@ -1,6 +1,7 @@
 """The configuration: postern check, postconf, postmap, newaliases, and what
 lookup makes of tables while the suite runs."""
 import os
+import re
 import stat
 import subprocess
 import time
@@ -190,6 +191,80 @@ def test_a_key_that_the_operator_may_not_read_is_no_mistake(new_instance,
     os.chmod(key, 0)
     p = instance.command("postern", "check")
     assert (p.returncode, p.stderr) == (0, "")
+
+
+USERS_LINES = [
+    ("# a comment\n", None),
+    ("\n", None),
+    ("bob@our.test:{PLAIN}x:5000:5000::\n", None),
+    ("carol@our.test:{PLAIN}x::::\n", "no uid and gid, and no mail_uid; the "
+     "line is skipped (set mail_uid in main.cf, or "),
+    ("only words\n", "no uid and gid, and no mail_uid; the line is skipped ("),
+    (":{PLAIN}x:5000:5000::\n", "bad name; the line is skipped ("),
+    ("dora@our.test:{PLAIN}x:no-such-user:5000::\n",
+     "bad uid; the line is skipped ("),
+    ("dora@our.test:{PLAIN}x:5000:people::\n",
+     "bad gid; the line is skipped ("),
+    ("Bob@Our.Test:{PLAIN}x:5000:5000::\n",
+     "named twice; the line is skipped ("),
+    ("emil@our.test:{PLAIN}x:5000:5000::../emil\n",
+     "bad home directory; the line is skipped ("),
+    ("a/b@our.test:{PLAIN}x:5000:5000::\n",
+     "a name with a slash needs a home directory; the line is skipped ("),
+    ("fred@our.test:" + "x" * 600 + ":5000:5000::\n",
+     "password hash too long; the line is skipped ("),
+]
+
+
+def write_users(instance, text):
+    users = path(instance, "users")
+    with open(users, encoding="utf-8") as f:
+        first = f.read().count("\n") + 1
+    append(instance, "users", text)
+    return users, first
+
+
+@pytest.mark.skipif(os.geteuid() != 0,
+                    reason="uids are of root's instances only")
+def test_check_names_the_lines_of_users_that_auth_skips(stopped):
+    users, line = write_users(stopped, "".join(x[0] for x in USERS_LINES))
+    p = stopped.command("postern", "check")
+    assert p.returncode == 1
+    told = p.stderr.splitlines()
+    for _, want in USERS_LINES:
+        if want is not None:
+            assert told.pop(0).startswith(f"{users}:{line}: error: {want}")
+        line += 1
+    assert told == []
+    # auth says the same of the same lines
+    assert stopped.command("postern", "start").returncode == 0
+    first = line - len(USERS_LINES)
+    for i, (_, want) in enumerate(USERS_LINES):
+        if want is not None:
+            stopped.wait_log(re.escape(f"users:{first + i}: " +
+                                       want.split(" (")[0]))
+    stopped.stop()
+
+
+def test_many_bad_lines_are_told_by_the_first_of_them(stopped):
+    users, first = write_users(stopped, ":\n" * 1000)
+    p = stopped.command("postern", "check")
+    told = p.stderr.splitlines()
+    assert p.returncode == 1
+    assert len(told) == 21
+    assert told[19].startswith(f"{users}:{first + 19}: error: bad name; ")
+    assert f"auth_users_file: {users}: 980 more lines are skipped" in told[20]
+
+
+def test_a_user_s_own_instance_needs_no_uids(new_instance, nobody):
+    instance = new_instance(users=["anna"], start=False, as_user=nobody)
+    write_users(instance, "bob@our.test:{PLAIN}x::::\n")
+    p = instance.command("postern", "check")
+    assert (p.returncode, p.stderr) == (0, "")
+    users, line = write_users(instance, ":{PLAIN}x::::\n")
+    p = instance.command("postern", "check")
+    assert p.returncode == 1
+    assert f"{users}:{line}: error: bad name; " in p.stderr
 
 
 def test_postconf_shows_values_as_scripts_ask(stopped):
