@@ -24,11 +24,12 @@
 /* What a PEM file holds. All zero: it was not read. */
 struct pem_file {
 	char path[4096];	/* "": no file */
-	bool read;
+	bool read, cut_short;	/* cut_short: a block has no whole text */
 	X509 *leaf;		/* the first certificate */
 	EVP_PKEY *keys[KEYS_MAX];
 	size_t key_count, key_blocks;
-	const char *bad_key, *bad_certificate; /* why one was not taken */
+	const char *bad_key;	/* why one was not taken */
+	bool bad_certificate;	/* one of them, perhaps not the first */
 	char other[80];		/* the label of the first block of neither */
 };
 
@@ -64,11 +65,15 @@ static void add_block(struct pem_file *f, const char *label,
 	} else if (strcmp(label, PEM_STRING_X509) == 0 ||
 	    strcmp(label, PEM_STRING_X509_OLD) == 0 ||
 	    strcmp(label, PEM_STRING_X509_TRUSTED) == 0) {
-		if (f->leaf != NULL || f->bad_certificate != NULL)
-			return;
 		/* What a trusted one has behind it is of no use here. */
-		if ((f->leaf = d2i_X509(NULL, &der, n)) == NULL)
-			f->bad_certificate = "is damaged";
+		X509 *certificate = d2i_X509(NULL, &der, n);
+
+		if (certificate == NULL)
+			f->bad_certificate = true;
+		else if (f->leaf == NULL)
+			f->leaf = certificate;
+		else
+			X509_free(certificate);
 	} else if (f->other[0] == '\0') {
 		snprintf(f->other, sizeof(f->other), "%s", label);
 	}
@@ -84,12 +89,16 @@ static void parse_pem(struct pem_file *f, struct str text)
 	if (bio == NULL)
 		return;
 	f->read = true;
+	ERR_clear_error();
 	while (PEM_read_bio(bio, &label, &header, &der, &n) == 1) {
 		add_block(f, label, header, der, n);
 		OPENSSL_free(label);
 		OPENSSL_free(header);
 		OPENSSL_clear_free(der, (size_t)n);
+		ERR_clear_error();
 	}
+	f->cut_short = ERR_GET_REASON(ERR_peek_last_error()) !=
+	    PEM_R_NO_START_LINE;
 	ERR_clear_error();
 	BIO_free(bio);
 }
@@ -127,7 +136,7 @@ static void forget(struct pem_file *f)
 /* In words, what a file without what it should have holds instead. */
 static const char *contents(const struct pem_file *f, char *out, size_t size)
 {
-	if (f->leaf != NULL || f->bad_certificate != NULL)
+	if (f->leaf != NULL || f->bad_certificate)
 		return "a certificate";
 	if (f->key_blocks > 0)
 		return "a private key";
@@ -179,13 +188,14 @@ static void check_certificate(struct check *k, const struct pem_file *f)
 {
 	char holds[100];
 
-	if (!f->read || f->leaf != NULL)
+	if (!f->read)
 		return;
-	if (f->bad_certificate != NULL)
+	/* Servers take all of them or none. */
+	if (f->bad_certificate || f->cut_short)
 		check_report(k, true, "smtpd_tls_cert_file",
 		    "copy it again from who issued it",
-		    "the certificate in %s %s", f->path, f->bad_certificate);
-	else
+		    "a certificate in %s is damaged", f->path);
+	else if (f->leaf == NULL)
 		check_report(k, true, "smtpd_tls_cert_file",
 		    "name the file with the certificate and those above it, "
 		    "in PEM", "%s holds no certificate; it holds %s", f->path,
@@ -210,6 +220,13 @@ static void check_key(struct check *k, const char *param,
 
 	if (!f->read)
 		return;
+	if (f->cut_short) {
+		/* The certificate's file was told of. */
+		if (strcmp(f->path, cert->path) != 0)
+			check_report(k, true, param, "copy it again",
+			    "the private key in %s is damaged", f->path);
+		return;
+	}
 	if (f->key_blocks == 0)
 		check_report(k, true, param, "name the file with the private "
 		    "key, in PEM, with smtpd_tls_key_file",
@@ -219,6 +236,7 @@ static void check_key(struct check *k, const char *param,
 		check_report(k, true, param, strcmp(f->bad_key,
 		    "has a pass phrase") == 0
 		    ? "write it without one: openssl pkey -in OLD -out NEW"
+		    : strcmp(f->bad_key, "is damaged") == 0 ? "copy it again"
 		    : "make an RSA or EC key and a certificate for it",
 		    "the private key in %s %s", f->path, f->bad_key);
 	else if (cert->leaf != NULL && !belongs(f, cert->leaf) &&

@@ -100,7 +100,7 @@ def tls_files(stopped):
     """The instance's certificate and key, others, and what is neither."""
     files = {name: path(stopped, name + ".pem") for name in
              ("other", "locked", "ed25519", "public", "prose", "both",
-              "damaged")}
+              "damaged", "cut", "cut_chain", "bad_chain")}
     files["cert"] = path(stopped, "cert.pem")
     files["key"] = os.path.join(stopped.dir, "keys", "key.pem")
     openssl("genpkey", "-algorithm", "RSA", "-out", files["other"])
@@ -119,6 +119,14 @@ def tls_files(stopped):
     with open(files["damaged"], "w", encoding="ascii") as f:
         f.write("-----BEGIN PRIVATE KEY-----\nAAAA\n"
                 "-----END PRIVATE KEY-----\n")
+    half = "".join(key.splitlines(True)[:-1])
+    with open(files["cut"], "w", encoding="ascii") as f:
+        f.write(half)
+    with open(files["cut_chain"], "w", encoding="ascii") as f:
+        f.write(cert + "".join(cert.splitlines(True)[:-1]))
+    with open(files["bad_chain"], "w", encoding="ascii") as f:
+        f.write(cert + "-----BEGIN CERTIFICATE-----\nAAAA\n"
+                "-----END CERTIFICATE-----\n")
     for name in files:
         os.chmod(files[name], 0o644 if name in ("cert", "prose", "public")
                  else 0o600)
@@ -148,6 +156,9 @@ PAIRS = [
     ("cert", "ed25519", KEY, "the private key in {ed25519} is neither an RSA "
      "nor an EC key ("),
     ("cert", "damaged", KEY, "the private key in {damaged} is damaged ("),
+    ("cert", "cut", KEY, "the private key in {cut} is damaged (copy"),
+    ("cut_chain", "key", CERT, "a certificate in {cut_chain} is damaged ("),
+    ("bad_chain", "key", CERT, "a certificate in {bad_chain} is damaged ("),
     ("key", "key", CERT, "{key} holds no certificate; it holds a private key "
      "(name the file with the certificate"),
     ("prose", "key", CERT, "{prose} holds no certificate; it holds nothing "
