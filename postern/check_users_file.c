@@ -40,8 +40,9 @@ static void parse(struct check *k, const char *path, struct str text)
 
 	if (users_mail_owner(check_value(k, "mail_uid"), &rules.mail_uid,
 		&rules.mail_gid) < 0)
-		check_report(k, !rules.one_uid, "mail_uid", "write uid:gid, or name a "
-		    "user of the system", "no user %s",
+		check_report(k, !rules.one_uid, "mail_uid", "make the user "
+		    "(sysusers.d has postern-mail) or write uid:gid",
+		    "no user %s",
 		    check_value(k, "mail_uid"));
 	if (arena == NULL || rows == NULL || users_file_parse(&rules, text,
 		arena, rows, &reader) < 0)

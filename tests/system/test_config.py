@@ -257,6 +257,18 @@ def test_check_names_the_lines_of_users_that_auth_skips(stopped):
     stopped.stop()
 
 
+@pytest.mark.skipif(os.geteuid() != 0,
+                    reason="uids are of root's instances only")
+def test_a_mail_uid_that_nobody_has_is_told(stopped):
+    append(stopped, "main.cf", "mail_uid = no-such-user\n")
+    _, line = write_users(stopped, "bob@our.test:{PLAIN}x::::\n")
+    p = stopped.command("postern", "check")
+    assert p.returncode == 1
+    assert "error: mail_uid: no user no-such-user (" in p.stderr
+    assert f"users:{line}: error: no uid and gid, and no mail_uid; " in \
+        p.stderr
+
+
 def test_many_bad_lines_are_told_by_the_first_of_them(stopped):
     users, first = write_users(stopped, ":\n" * 1000)
     p = stopped.command("postern", "check")
