@@ -169,7 +169,7 @@ size_t users_arena_size(size_t n)
 int users_file_parse(const struct users_rules *rules, struct str text,
     struct arena *arena, struct map *rows, const struct users_reader *reader)
 {
-	struct users_row *row;
+	struct users_row *row = NULL;
 	struct str line;
 	unsigned number = 0;
 	const char *why;
