@@ -438,8 +438,9 @@ class Load:
         for c in self.clients:
             c.join(timeout)
         self.over.set()
+        # (an order waits for what qmgr waits for; on a dying disk that is long)
         for c in self.clients + [self.operator]:
-            c.join(60)
+            c.join(180)
         return [f"{c.name}: {c.error or 'no end'}" for c in self.clients +
                 [self.operator] if c.error or c.is_alive()]
 
