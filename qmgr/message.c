@@ -488,7 +488,9 @@ static void conclude(struct qmgr *q, struct message *m, struct file_work *w)
 
 	registry_close(&q->registry, m);
 	if (m->expire && count_state(m, RCPT_DEFERRED) > 0) {
-		/* It was wished since they were logged as deferred. */
+		/* It was wished since they were logged as deferred. It goes
+		 * on, and hears of other wishes. */
+		registry_heed(&q->registry, m);
 		file_work_free(w);
 		m->state = MESSAGE_ACTIVE;
 		message_settle(q, m);
