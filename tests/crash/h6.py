@@ -113,7 +113,7 @@ def free(path):
 
 
 def only_boxed(v):
-    """Lost from the mbox alone: that happens in one of some hundred positions,
+    """Lost from the mbox alone: that was seen in one of 92 positions,
     and is not understood yet."""
     lost = [line for line in v.text.splitlines() if line.startswith("LOST ")]
     return len(lost) == v.lost > 0 and all(BOXED in line for line in lost) and \
