@@ -17,9 +17,11 @@ import poplib
 import pwd
 import random
 import re
+import select
 import shutil
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -33,17 +35,67 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 BUILD = os.environ.get("POSTERN_BUILD", os.path.join(ROOT, "build"))
 BIN = os.path.join(BUILD, "bin")
 PASSWORD = "pass word-1"
-# Below the ports that the kernel gives to clients. Another run at the same
-# time begins elsewhere; where two meet, the next base is tried. Workers of
-# one run (pytest -n) have a range each.
-_worker = os.environ.get("PYTEST_XDIST_WORKER")
-_range = range(10000, 31000, 37) if _worker is None else \
-    range(10000 + int(_worker[2:]) % 3 * 7000,
-          16000 + int(_worker[2:]) % 3 * 7000, 37)
-_bases = itertools.cycle(random.sample(_range, len(_range)))
+# How long a wait for what has to happen may last: it ends as soon as it does,
+# and a busy machine (four runs beside each other, harnesses, lint) is slow.
+PATIENCE = 120
+# Ports below those that the kernel gives to clients: the bases of instances
+# lie 41 apart, so that no two of them have a port in common whatever is added
+# (postern/cmd_init.c); behind them single ones. Workers of one run
+# (pytest -n) have bases of their own.
+BASES, SINGLES = range(10000, 30000, 41), range(31000, 32700)
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
-def wait_until(check, timeout=30, what="it"):
+def _mine(ports):
+    mine = ports[int(_worker[2:]) % _workers::_workers]
+    return itertools.cycle(random.sample(mine, len(mine)))
+
+
+_bases, _singles = _mine(BASES), _mine(SINGLES)
+_claims = {}
+
+
+def claim(port):
+    """Whether it is ours now: between two uses of a port nobody listens
+    there, and another run of these tests must not take it meanwhile. (The
+    name of a socket is given back with the process.)"""
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.bind(f"\0postern-test-port-{port}")
+    except OSError:
+        s.close()
+        return False
+    _claims[port] = s
+    return True
+
+
+def release(port):
+    if port in _claims:
+        _claims.pop(port).close()
+
+
+def claim_base():
+    return next(base for base in _bases if claim(base))
+
+
+def free_port(host="127.0.0.1"):
+    """A port for a server of the test, or for nobody: it stays ours to the
+    end of the run, and no client is given it in between."""
+    for port in _singles:
+        if not claim(port):
+            continue
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as s:
+                    s.bind((host, port))
+            return port
+        except OSError:
+            release(port)   # somebody else's
+    raise AssertionError("no free ports")
+
+
+def wait_until(check, timeout=PATIENCE, what="it"):
     """Polls until check() is true and returns that."""
     deadline = time.monotonic() + timeout
     while True:
@@ -84,9 +136,11 @@ class Instance:
         self.domain = domain
         self.as_user = as_user
         self.users = users
+        self.marks = itertools.count()
         for _ in range(40):
+            self.base = claim_base()
             cmd = [os.path.join(BIN, "postern"), "init", directory,
-                   "--port-base", str(next(_bases)), "--domain", domain]
+                   "--port-base", str(self.base), "--domain", domain]
             for user in users:
                 address = user if "@" in user else f"{user}@{domain}"
                 cmd += ["--user", f"{address}:{PASSWORD}"]
@@ -95,6 +149,7 @@ class Instance:
             p = self._run(cmd)
             if p.returncode == 0:
                 break
+            release(self.base)
             if "port" not in p.stderr:
                 raise RuntimeError(p.stderr)
         self.values = dict(line.split("=", 1)
@@ -139,20 +194,45 @@ class Instance:
         return self.command("postern", "status").returncode == 0
 
     def log(self):
+        """What was written so far. All programs say their lines into one
+        socket: when one is here, so are those that anybody said before it,
+        and when the suite has stopped, all are. What is no line (a reply, a
+        file, a message in its mailbox) tells of none: those are waited for.
+        """
         try:
             with open(self.log_path, encoding="utf-8",
                       errors="replace") as f:
-                return f.read()
+                text = f.read()
+            # without a line of which only a part is written yet
+            return text[:text.rfind("\n") + 1]
         except FileNotFoundError:
             return ""
 
-    def wait_log(self, pattern, timeout=30):
+    def wait_log(self, pattern, timeout=PATIENCE):
         """Waits for a line that matches; returns the match."""
         return wait_until(lambda: re.search(pattern, self.log(), re.M),
                           timeout, f"log line {pattern!r}")
 
+    def settled_log(self):
+        """With all that was said before the call: a later line is waited
+        for, that of a recipient who does not exist."""
+        mark = f"mark{next(self.marks)}"
+        with self.smtp() as s:
+            s.ehlo("mark.test")
+            s.mail("")
+            assert s.rcpt(f"{mark}@{self.domain}")[0] == 550
+        self.wait_log(rf"reject: RCPT .*<{mark}@")
+        return self.log()
+
+    def wait_log_count(self, text, count):
+        """Waits for so many times this text, and finds no more."""
+        wait_until(lambda: self.log().count(text) >= count,
+                   what=f"{count} times {text!r} in the log")
+        assert self.settled_log().count(text) == count
+
     def pids(self, program):
-        """Process ids of this instance's processes of that program."""
+        """Process ids of this instance's processes of that program, but
+        those that are dead already and not yet waited for."""
         with open(os.path.join(self.dir, "data/master.pid"),
                   encoding="ascii") as f:
             master = int(f.read())
@@ -164,8 +244,10 @@ class Instance:
             except OSError:
                 continue
             pid = int(text.split()[0])
-            names[pid] = text[text.index("(") + 1:text.rindex(")")]
-            parents[pid] = int(text[text.rindex(")") + 2:].split()[1])
+            state, parent = text[text.rindex(")") + 2:].split()[:2]
+            parents[pid] = int(parent)
+            if state not in "ZX":
+                names[pid] = text[text.index("(") + 1:text.rindex(")")]
 
         def ours(pid):
             while pid > 1:
@@ -177,12 +259,23 @@ class Instance:
         return [p for p, n in names.items() if n == program and ours(p)]
 
     def kill(self, program, sig=signal.SIGKILL):
-        pids = self.pids(program)
+        """Returns whom; those who cannot survive the signal are dead then,
+        and nobody has their descriptors any more."""
+        fds = {}
+        for pid in self.pids(program):
+            with contextlib.suppress(ProcessLookupError):
+                fds[pid] = os.pidfd_open(pid)
+        # whom it is now, and not who got the number since
+        pids = [pid for pid in self.pids(program) if pid in fds]
         for pid in pids:
-            try:
-                os.kill(pid, sig)
-            except ProcessLookupError:
-                pass  # one that ended since
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fds[pid], sig)
+        for pid, fd in fds.items():
+            if sig == signal.SIGKILL and pid in pids:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN)
+                assert poll.poll(PATIENCE * 1000), f"{pid} does not die"
+            os.close(fd)
         return pids
 
     # --- clients ---
@@ -242,21 +335,24 @@ class Instance:
 
     def messages(self, user):
         """Contents of all messages in INBOX."""
-        out = []
+        out = {}
         for sub in ("new", "cur"):
             for path in sorted(glob.glob(os.path.join(self.maildir(user),
                                                       sub, "*"))):
-                try:
+                # one that a session moves meanwhile counts once
+                name = os.path.basename(path).split(":")[0]
+                with contextlib.suppress(FileNotFoundError):
                     with open(path, "rb") as f:
-                        out.append(f.read())
-                except FileNotFoundError:
-                    pass  # moved by a session meanwhile
-        return out
+                        out[name] = f.read()
+        return list(out.values())
 
-    def wait_messages(self, user, count, timeout=30):
-        wait_until(lambda: len(self.messages(user)) >= count, timeout,
-                   f"{count} messages for {user}")
-        found = self.messages(user)
+    def wait_messages(self, user, count, timeout=PATIENCE):
+        found = []
+
+        def is_there():
+            found[:] = self.messages(user)
+            return len(found) >= count
+        wait_until(is_there, timeout, f"{count} messages for {user}")
         assert len(found) == count
         return found
 
@@ -281,6 +377,7 @@ class Instance:
         if os.path.exists(os.path.join(self.dir, "data/master.pid")) and \
                 self.is_running():
             self.stop()
+        release(self.base)
         problems = self.verdict()
         shutil.rmtree(self.dir, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may have more in it
@@ -305,6 +402,7 @@ def make_instance(users=("anna", "bob", "carol"), sets=(), domain="our.test",
         # somebody took a port since init looked
         if "Address already in use" not in p.stderr:
             raise AssertionError(p.stderr + inst.log())
+        release(inst.base)
         shutil.rmtree(parent, ignore_errors=True)
     raise AssertionError("no free ports")
 

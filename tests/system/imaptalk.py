@@ -3,11 +3,8 @@ import os
 import re
 import socket
 import subprocess
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD = os.path.abspath(os.environ.get(
-    "POSTERN_BUILD", os.path.join(HERE, "..", "..", "build")))
+from conftest import BIN, PATIENCE, wait_until
 
 
 class Gone(Exception):
@@ -35,7 +32,7 @@ class Answer:
 class Talk:
     """Responses are latin-1 strings with their literals inside, "* " off."""
 
-    def __init__(self, port, user="u", password="p", timeout=20,
+    def __init__(self, port, user="u", password="p", timeout=60,
                  host="127.0.0.1"):
         self.sock = self.wrap(socket.create_connection((host, port),
                                                        timeout))
@@ -134,7 +131,7 @@ class Talk:
         return self.cmd([f"APPEND {mailbox} {extra}{{{len(message)}}}",
                          message])
 
-    def rest(self, timeout=5):
+    def rest(self, timeout=60):
         """All up to the end of the connection."""
         self.sock.settimeout(timeout)
         try:
@@ -153,18 +150,18 @@ class BareServer:
         self.port, self.maildir = port, maildir
         self.log = open(os.path.join(os.path.dirname(maildir), "log"), "ab")
         self.process = subprocess.Popen(
-            [os.path.join(BUILD, "bin", "imapd-bare"), str(port), maildir,
+            [os.path.join(BIN, "imapd-bare"), str(port), maildir,
              str(idle), str(append)],
             stdin=subprocess.PIPE, stderr=self.log)
-        deadline = time.monotonic() + 20
-        while True:
+
+        def answers():
+            assert self.process.poll() is None, "imapd-bare ended"
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
+                socket.create_connection(("127.0.0.1", port), 60).close()
+                return True
             except OSError:
-                assert self.process.poll() is None, "imapd-bare ended"
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+                return False
+        wait_until(answers, what="the start of imapd-bare")
 
     def talk(self, **kw):
         return Talk(self.port, **kw)
@@ -176,7 +173,7 @@ class BareServer:
         if not self.process.stdin.closed:
             self.process.stdin.close()
         try:
-            assert self.process.wait(20) == 0
+            assert self.process.wait(PATIENCE) == 0
         finally:
             self.process.kill()
             self.log.close()

@@ -12,13 +12,8 @@ import ssl
 import subprocess
 import tempfile
 import threading
-import time
 
-
-def free_port(kind=socket.SOCK_STREAM, host="127.0.0.1"):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+from conftest import PATIENCE, free_port, wait_until
 
 
 class NameServer:
@@ -61,13 +56,14 @@ remote-control:
         self.process = subprocess.Popen(
             ["/usr/sbin/nsd", "-d", "-c", os.path.join(self.dir, "conf")],
             stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while True:
+
+        def answers():
+            assert self.process.poll() is None, "nsd ended"
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port)).close()
-                return
-            assert time.monotonic() < deadline, "nsd does not start"
-            time.sleep(0.02)
+                return True
+            return False
+        wait_until(answers, what="the start of nsd")
 
     def stop(self):
         if self.process is not None:
@@ -231,6 +227,23 @@ class Sink:
             if line == b".\r\n":
                 return data
             data += line
+
+
+class SlowSink(Sink):
+    """Greets when it is told to."""
+
+    def __init__(self, *args, **kw):
+        self.met, self.go = threading.Event(), threading.Event()
+        super().__init__(*args, **kw)
+
+    def serve(self, conn):
+        self.met.set()
+        self.go.wait(PATIENCE)
+        super().serve(conn)
+
+    def end(self):
+        self.go.set()
+        super().end()
 
 
 def certificate(directory, name="sink.test"):

@@ -158,8 +158,9 @@ class Deliveries:
     user and user2, and at the sink."""
 
     def __init__(self, inst, sink):
-        wait_until(lambda: self.is_over(inst), 120,
-                   "the end of all deliveries")
+        inst.settled_log()      # tells what was taken
+        wait_until(lambda: self.is_over(inst), 300,
+                   what="the end of all deliveries")
         self.mailed, self.relayed = {}, {}
         for user in ("user", "user2"):
             for text in inst.messages(user):
@@ -279,7 +280,7 @@ def test_nothing_died(server, results, deliveries):
     """Nor gave up: nobody had to be started anew."""
     del results, deliveries
     assert not re.search(r"panic|fatal:|process \S+ (killed|exit)|died before",
-                         server.log())
+                         server.settled_log())
 
 
 def peak(pid):

@@ -294,7 +294,7 @@ def test_log(running, row):
         s.docmd("RCPT TO:<nosuch@our.test>")
     if table.effects(row)["lines"] == "1":
         running.wait_log("May 1 host")
-    log = running.log()
+    log = running.settled_log()
     for line in log.splitlines():
         assert re.match(r"\S+ .*postern/\S+\[\d+\]: ", line), line
         assert len(line.encode()) < 2200

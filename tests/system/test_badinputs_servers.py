@@ -34,7 +34,8 @@ import pytest
 
 import hostile
 import relaynet
-from conftest import BIN, is_sanitized, make_instance, wait_until
+from conftest import (BIN, PATIENCE, is_sanitized, make_instance,
+                      wait_until)
 from hostile import table
 
 TIMEOUTS = ("smtp_helo_timeout", "smtp_mail_timeout", "smtp_rcpt_timeout",
@@ -129,11 +130,11 @@ class Servers(Site):
         for case in CASES:
             self.instance.send(case.rcpt, sender="anna@our.test",
                                text=f"Subject: {case.name}\r\n\r\nbody\r\n")
-        wait_until(self.all_tried, 120, "an attempt at each server")
+        wait_until(self.all_tried, what="an attempt at each server")
         bounced = self.instance.log().count("status=bounced")
         self.notices = [
             n.decode("utf-8", "replace")
-            for n in self.instance.wait_messages("anna", bounced, 60)]
+            for n in self.instance.wait_messages("anna", bounced)]
 
     def all_tried(self):
         for pid in self.instance.pids("smtp"):
@@ -233,8 +234,8 @@ class Names(Site):
         for thread in work:
             thread.start()
         for thread in work:
-            thread.join(60)
-        wait_until(self.all_tried, 90, "a result for each row")
+            thread.join(PATIENCE)
+        wait_until(self.all_tried, what="a result for each row")
 
     def ask_bare(self):
         """The rows that no program asks for: the resolver alone."""

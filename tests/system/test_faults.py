@@ -10,8 +10,8 @@ import subprocess
 import threading
 
 import pytest
-from conftest import wait_until
-from relaynet import Sink, free_port
+from conftest import PATIENCE, free_port, wait_until
+from relaynet import SlowSink
 
 PROGRAMS = ["smtpd", "cleanup", "qmgr", "local", "deliver", "lookup", "auth",
             "limits", "log", "launch", "smtp", "dns", "bounce", "keys"]
@@ -32,7 +32,7 @@ class Sender(threading.Thread):
             token = f"{self.name}-{self.sent}"
             try:
                 with smtplib.SMTP("127.0.0.1", self.inst.port("smtp"),
-                                  timeout=30) as s:
+                                  timeout=60) as s:
                     s.ehlo("client.elsewhere.test")
                     for _ in range(5):
                         s.mail("sender@elsewhere.test")
@@ -67,17 +67,17 @@ def test_the_death_of_a_process_loses_nothing(new_instance, program):
             before = sum(len(s.acked) for s in senders)
             killed += len(inst.kill(program))
             wait_until(lambda: sum(len(s.acked) for s in senders) >
-                       before + 10, 60,
-                       f"service after the death of {program}")
+                       before + 10,
+                       what=f"service after the death of {program}")
     finally:
         for s in senders:
             s.over.set()
         for s in senders:
-            s.join(60)
+            s.join(PATIENCE)
     assert killed > 0, f"no process of {program} was there to kill"
     acked = [t for s in senders for t in s.acked]
-    wait_until(lambda: set(acked) <= set(subjects(inst, "anna")), 60,
-               f"delivery of all {len(acked)} acknowledged messages")
+    wait_until(lambda: set(acked) <= set(subjects(inst, "anna")),
+               what=f"delivery of all {len(acked)} acknowledged messages")
     # a copy twice only when the death fell between delivery and record
     found = subjects(inst, "anna")
     twice = len(found) - len(set(found))
@@ -98,11 +98,11 @@ def test_the_death_of_master_loses_nothing(new_instance):
     wait_until(lambda: not any(os.path.exists(f"/proc/{p}/exe")
                                and os.path.isdir(f"/proc/{p}/fd")
                                and _alive(p) for p in pids),
-               30, "the end of all processes without their master")
+               what="the end of all processes without their master")
     inst.start()
     assert len(acked) == 20
     wait_until(lambda: {f"m{i}" for i in range(20)} <=
-               set(subjects(inst, "anna")), 60, "delivery")
+               set(subjects(inst, "anna")), what="delivery")
 
 
 def _alive(pid):
@@ -123,8 +123,8 @@ def test_a_reload_drops_no_connection(new_instance):
         box.select("INBOX")
         pids = inst.pids("smtpd")
         assert inst.command("postern", "reload").returncode == 0
-        wait_until(lambda: set(inst.pids("smtpd")) - set(pids), 30,
-                   "new processes")
+        wait_until(lambda: set(inst.pids("smtpd")) - set(pids),
+                   what="new processes")
         # the old session goes on, and new ones are met
         assert s.rcpt(inst.address("anna"))[0] == 250
         assert s.data("Subject: over the reload\r\n\r\nx\r\n")[0] == 250
@@ -132,21 +132,8 @@ def test_a_reload_drops_no_connection(new_instance):
         assert box.noop()[0] == "OK"
         box.logout()
     inst.wait_messages("anna", 2)
-    wait_until(lambda: not set(inst.pids("smtpd")) & set(pids), 30,
-               "the end of the old processes")
-
-
-class SlowSink(Sink):
-    """Greets when it is told to."""
-
-    def __init__(self, *args):
-        self.met, self.go = threading.Event(), threading.Event()
-        super().__init__(*args)
-
-    def serve(self, conn):
-        self.met.set()
-        self.go.wait(120)
-        super().serve(conn)
+    wait_until(lambda: not set(inst.pids("smtpd")) & set(pids),
+               what="the end of the old processes")
 
 
 def test_a_slow_next_hop_keeps_no_reload_waiting(new_instance):
@@ -157,19 +144,19 @@ def test_a_slow_next_hop_keeps_no_reload_waiting(new_instance):
         assert inst.command("sendmail", "-f", "bob@our.test",
                             "x@elsewhere.test", input="Subject: s\n\nx\n"
                             ).returncode == 0
-        assert sink.met.wait(30)
+        assert sink.met.wait(PATIENCE)
         (old,) = inst.pids("qmgr")
         assert inst.command("postconf", "-e",
                             "minimal_backoff_time=200s").returncode == 0
         assert inst.command("postern", "reload").returncode == 0
         wait_until(lambda: inst.pids("qmgr") and
-                   old not in inst.pids("qmgr"), 30, "the next qmgr")
+                   old not in inst.pids("qmgr"), what="the next qmgr")
         inst.send("anna")
         inst.wait_messages("anna", 1)
         assert sink.got == []
         sink.go.set()
         wait_until(lambda: inst.command("mailq").stdout ==
-                   "Mail queue is empty\n", 60, "delivery")
+                   "Mail queue is empty\n", what="delivery")
         assert [t.rcpts for t in sink.got] == [["RCPT TO:<x@elsewhere.test>"]]
         assert sink.sessions == 1
     finally:
@@ -187,7 +174,7 @@ def test_what_an_operator_wished_outlives_a_reload(new_instance, option,
         assert inst.command("sendmail", "-f", "bob@our.test",
                             "x@elsewhere.test", input="Subject: s\n\nx\n"
                             ).returncode == 0
-        assert sink.met.wait(30)
+        assert sink.met.wait(PATIENCE)
         (old,) = inst.pids("qmgr")
         p = inst.command("postsuper", option, "ALL")
         assert ": 1 message" in p.stderr
@@ -195,7 +182,7 @@ def test_what_an_operator_wished_outlives_a_reload(new_instance, option,
                             "minimal_backoff_time=200s").returncode == 0
         assert inst.command("postern", "reload").returncode == 0
         wait_until(lambda: inst.pids("qmgr") and
-                   old not in inst.pids("qmgr"), 30, "the next qmgr")
+                   old not in inst.pids("qmgr"), what="the next qmgr")
 
         def places():
             lines = inst.command("postqueue", "-j").stdout.splitlines()
@@ -229,7 +216,7 @@ def test_a_reload_with_an_error_changes_nothing(new_instance):
 
 def test_stop_says_farewell(new_instance):
     inst = new_instance()
-    s = socket.create_connection(("127.0.0.1", inst.port("smtp")), 30)
+    s = socket.create_connection(("127.0.0.1", inst.port("smtp")), 60)
     f = s.makefile("rb")
     assert f.readline().startswith(b"220 ")
     box = inst.imap("anna")
@@ -240,7 +227,7 @@ def test_stop_says_farewell(new_instance):
     with pytest.raises(Exception):
         while True:  # commands may be served until the stop arrives there
             box.noop()
-    stopping.join(60)
+    stopping.join(PATIENCE)
     assert not inst.is_running()
     assert inst.command("postern", "stop").returncode != 0
 
@@ -274,8 +261,8 @@ def test_a_damaged_queue_file_goes_to_corrupt_and_the_rest_goes_on(
                               "mynetworks=127.0.0.0/8"])
     spool = os.path.join(inst.dir, "spool")
     inst.send("x@far.test", "Subject: rots\r\n\r\n" + "text\r\n" * 200)
-    path = wait_until(lambda: glob.glob(f"{spool}/deferred/*/*"), 30,
-                      "deferral")[0]
+    path = wait_until(lambda: glob.glob(f"{spool}/deferred/*/*"),
+                      what="deferral")[0]
     inst.stop()
     with open(path, "r+b") as f:
         data = f.read()
@@ -285,7 +272,7 @@ def test_a_damaged_queue_file_goes_to_corrupt_and_the_rest_goes_on(
     os.utime(path)
     inst.start()
     inst.command("postern", "queue", "flush")
-    wait_until(lambda: glob.glob(f"{spool}/corrupt/*"), 60, "corrupt/")
+    wait_until(lambda: glob.glob(f"{spool}/corrupt/*"), what="corrupt/")
     inst.wait_log("corrupt")
     inst.send("anna")
     inst.wait_messages("anna", 1)
@@ -333,8 +320,8 @@ def test_a_full_disk_gives_a_temporary_failure_and_nothing_half(new_instance,
         subprocess.run(["mount", "-o", "remount,size=60m", spool], check=True)
         inst.command("postern", "queue", "flush")
         wait_until(lambda: any(b"Subject: two" in m
-                               for m in inst.messages("anna")), 60,
-                   "the deferred message")
+                               for m in inst.messages("anna")),
+                   what="the deferred message")
         for m in inst.messages("anna"):
             assert m.count(b"\n" + b"x" * 70) == 5000
     finally:
@@ -349,7 +336,7 @@ def test_idle_clients_keep_nobody_out(new_instance):
     try:
         for port in (inst.port("smtp"), inst.port("imap")):
             for _ in range(300):
-                idle.append(socket.create_connection(("127.0.0.1", port), 10))
+                idle.append(socket.create_connection(("127.0.0.1", port), 60))
         inst.send("anna")
         box = inst.imap("anna")
         assert box.select("INBOX")[0] == "OK"

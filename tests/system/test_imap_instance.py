@@ -4,7 +4,6 @@ import imaplib
 import os
 import re
 import socket
-import time
 
 import pytest
 from conftest import PASSWORD, wait_until
@@ -54,7 +53,7 @@ def test_a_login_leads_to_the_users_mailboxes(talk, instance, tls):
 
 def test_commands_that_came_with_the_login_are_answered(instance):
     with socket.create_connection(("127.0.0.1", instance.port("imap")),
-                                  20) as s:
+                                  60) as s:
         s.sendall(f'a LOGIN {instance.address("anna")} "{PASSWORD}"\r\n'
                   "b SELECT INBOX\r\nc LOGOUT\r\n".encode())
         got = b""
@@ -107,7 +106,7 @@ def test_inotify_is_allowed_and_used(talk, instance):
                 except OSError:
                     pass
         return False
-    wait_until(watched, 10, "a watch")
+    wait_until(watched, what="a watch")
 
 
 def test_kill_9_of_the_users_process_loses_no_message(talk, instance):
@@ -130,10 +129,8 @@ def test_stop_says_bye(new_instance):
     instance = new_instance()
     t = SessionTalk(instance, "anna")
     t.ok("SELECT INBOX")
-    began = time.monotonic()
     assert instance.stop().returncode == 0
     assert t.response().startswith("* BYE ")
-    assert time.monotonic() - began < 60
 
 
 def test_a_message_that_is_cut_while_it_is_fetched_ends_that_session_alone(

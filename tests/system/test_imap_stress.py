@@ -1,15 +1,14 @@
 """Several sessions change one mailbox; each keeps its own account of what it
 was told and never finds it wrong (RFC 3501 2.3, 5.2, 7.3, 7.4)."""
-import os
 import random
 import re
 import threading
 
 import pytest
 
+from conftest import free_port
 from imaptalk import BareServer
 
-PORT = int(os.environ.get("POSTERN_IMAP_TEST_PORT", "31300")) + 10
 SESSIONS, STEPS = 5, 150
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Label", "Work"]
 
@@ -94,7 +93,7 @@ class Model:
 
 @pytest.fixture
 def server(tmp_path):
-    server = BareServer(PORT, str(tmp_path / "mail"))
+    server = BareServer(free_port(), str(tmp_path / "mail"))
     yield server
     server.stop()
 

@@ -261,7 +261,7 @@ def test_a_message_goes_through_an_installed_suite(dest, installed):
     with imaplib.IMAP4_SSL("localhost", int(i.values["imaps"]), timeout=60,
                            ssl_context=context) as c:
         c.login("anna@our.test", PASSWORD)
-        wait_until(lambda: c.select()[1] == [b"2"], 60, "the mail")
+        wait_until(lambda: c.select()[1] == [b"2"], what="the mail")
         typ, data = c.fetch("1:2", "(BODY[HEADER.FIELDS (SUBJECT)])")
         assert typ == "OK"
         subjects = {part[1].strip() for part in data

@@ -363,7 +363,7 @@ def test_failures_of_one_do_not_hold_up_the_others(new_instance):
             w.line()
             w.sock.sendall(b"a LOGIN x@our.test wrong\r\n")
         wait_until(lambda: len(re.findall("unknown user", inst.log())) >= 100,
-                   60, "the guesses")
+                   what="the guesses")
         status, took = attempt(inst, "anna", "127.0.5.1", PASSWORD)
         assert status == b"OK" and took < 5
     finally:

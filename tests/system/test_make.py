@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 
-import conftest
-from conftest import BIN, BUILD, ROOT
+from conftest import BIN, BUILD, ROOT, claim_base
 
 
 def run(*cmd, **env):
@@ -23,7 +22,7 @@ def start_demo(directory):
             [sys.executable, "tests/demo"], cwd=ROOT, text=True,
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
             env=dict(os.environ, B=BUILD, POSTERN_RUN=directory,
-                     PORT_BASE=str(next(conftest._bases))))
+                     PORT_BASE=str(claim_base())))
         text = ""
         for line in p.stdout:
             text += line

@@ -1,7 +1,8 @@
 """master: processes on demand, restart, and what the operator sees."""
+import os
 import re
 import signal
-import os
+import socket
 
 from conftest import wait_until
 
@@ -15,14 +16,15 @@ def test_a_service_is_started_by_its_first_client_and_ends_when_idle(
         during = inst.pids("smtpd")
         assert len(during) > len(before)
         # a session keeps its process, however long it says nothing
-        wait_until(lambda: len(inst.pids("smtpd")) == len(before) + 1, 30,
-                   "the end of the idle process beside it")
-    wait_until(lambda: inst.pids("smtpd") == before, 30,
-               "the end of the idle processes")
+        wait_until(lambda: len(inst.pids("smtpd")) == len(before) + 1,
+                   what="the end of the idle process beside it")
+    wait_until(lambda: inst.pids("smtpd") == before,
+               what="the end of the idle processes")
     # and the next client is met like the first
     inst.submission("anna").quit()
-    inst.imap("anna").logout()
-    assert inst.pids("login")
+    with socket.create_connection(("127.0.0.1", inst.port("imap")), 60) as s:
+        assert s.recv(100).startswith(b"* OK")
+        assert inst.pids("login")
 
 
 def test_a_process_that_is_killed_is_replaced(new_instance):
@@ -31,7 +33,7 @@ def test_a_process_that_is_killed_is_replaced(new_instance):
     assert old
     inst.wait_log(r"master\[\d+\]: warning: process lookup\[\d+\] killed by "
                   r"signal 9")
-    wait_until(lambda: len(inst.pids("lookup")) == len(old), 30, "a new one")
+    wait_until(lambda: len(inst.pids("lookup")) == len(old), what="a new one")
     assert not set(old) & set(inst.pids("lookup"))
     inst.send("anna")
     inst.wait_messages("anna", 1)
@@ -62,4 +64,4 @@ def test_a_rotated_log_is_followed(new_instance):
         inst.send("anna")
         return inst.log()
 
-    wait_until(again, 30, "a new log file")
+    wait_until(again, what="a new log file")

@@ -2,7 +2,6 @@
 import email
 import email.policy
 import os
-import socket
 import socketserver
 import subprocess
 import threading
@@ -10,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import BIN, wait_until
+from conftest import free_port, wait_until
 
 QUICK = ["minimal_backoff_time=1s", "maximal_backoff_time=2s",
          "queue_run_delay=1s"]
@@ -72,12 +71,6 @@ class Conversation(socketserver.StreamRequestHandler):
                 self.say("250 ok")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def relaying(new_instance, port, *sets, **kw):
     return new_instance(users=("anna", "bob"), sets=[
         f"relayhost=[127.0.0.1]:{port}", "mynetworks=127.0.0.0/8",
@@ -99,9 +92,9 @@ def mails(instance, user):
     return out
 
 
-def wait_mail(instance, user, count=1, timeout=30):
+def wait_mail(instance, user, count=1):
     return wait_until(lambda: len(mails(instance, user)) >= count and
-                      mails(instance, user), timeout, f"mail for {user}")
+                      mails(instance, user), what=f"mail for {user}")
 
 
 def spool(instance, *parts):
@@ -294,7 +287,7 @@ def test_no_death_of_a_program_loses_accepted_mail(new_instance, program):
     for t in threads:
         t.join()
     got = wait_until(lambda: set(numbers(i)) >= set(done) and numbers(i),
-                     60, "every acknowledged message")
+                     what="every acknowledged message")
     if program == "qmgr":  # agents tell the next one what they have
         time.sleep(3)
         got = numbers(i)

@@ -335,7 +335,8 @@ def test_the_queue_shows_what_waits_in_maildrop(new_instance):
     os.remove(os.path.join(maildrop(inst), "unmarked"))
     inst.command("postern", "reload")
     inst.wait_messages("bob", 1)
-    wait_until(lambda: queue(inst) == [])
+    # 2,500 deliveries, each of them synced
+    wait_until(lambda: queue(inst) == [], 600)
 
 
 def leave(inst, rcpt, age):
@@ -353,29 +354,42 @@ def test_mail_is_as_old_as_when_sendmail_took_it(new_instance):
     inst = new_instance(sets=["relayhost=[127.0.0.1]:1",
                               "maximal_queue_lifetime=3600s"])
     inst.stop()
+    began = time.time()
     leave(inst, "old@elsewhere.test", 7000)
     then = leave(inst, "young@elsewhere.test", 1000)
     leave(inst, "anna@our.test", 5000)
     leave(inst, "bob@our.test", 10 * 365 * 86400)
     leave(inst, "carol@our.test", -5000)
     inst.start()
-    inst.wait_log(r"to=<old@elsewhere.test>, .*, delay=70\d\d, delays=70\d\d/"
-                  r"\S+, dsn=4\S+, status=deferred")
+
+    def wait_delay(rcpt, age, rest):
+        """As old as it was when it was left, and what went by since. (anna
+        gets root's mail too: the notification.)"""
+        def is_logged():
+            most = age + time.time() - began + 2
+            return any(
+                age - 2 < float(m[1]) < most
+                for m in re.finditer(rf"to=<{rcpt}>, .*, delay=([\d.]+), "
+                                     rf"delays={rest}", inst.log()))
+        wait_until(is_logged, what=f"a delay of {age} s for {rcpt}")
+
+    wait_delay("old@elsewhere.test", 7000,
+               r"7\d\d\d/\S+, dsn=4\S+, status=deferred")
     inst.wait_log(r": from=<\S*>, status=expired, returned to sender")
-    inst.wait_log(r"to=<young@elsewhere.test>, .*, delay=10\d\d, .*deferred")
+    wait_delay("young@elsewhere.test", 1000, ".*deferred")
     (m,) = wait_until(lambda: [m for m in queue(inst)
                                if m["queue_name"] == "deferred"])
     assert m["arrival_time"] == then
     assert m["recipients"][0]["address"] == "young@elsewhere.test"
-    inst.wait_log(r"to=<anna@our.test>, .*, delay=50\d\d, .*status=sent")
+    wait_delay("anna@our.test", 5000, ".*status=sent")
     # the times of files are what their owners say: those cannot be true
     for name in ("bob", "carol"):
-        inst.wait_log(rf"to=<{name}@our.test>, .*, delay=\d?\d?(\.\d+)?, "
-                      r".*status=sent")
+        wait_delay(f"{name}@our.test", 0, ".*status=sent")
     text = wait_until(lambda: [m for m in inst.messages("anna") if
                                b"Subject: hello" in m.split(b"\n\n")[0]])[0]
     date = email.utils.parsedate_to_datetime(header(text, "Date")[0])
-    assert 5000 <= time.time() - date.timestamp() < 5100
+    assert 5000 <= time.time() - date.timestamp() < \
+        5001 + time.time() - began
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs other users")
@@ -470,7 +484,7 @@ def test_kill_of_pickup_loses_nothing(new_instance):
                         text=f"Subject: k{i}\n\nx\n").returncode == 0
     inst.start()
     inst.kill("pickup")
-    wait_until(lambda: os.listdir(maildrop(inst)) == [], timeout=60)
+    wait_until(lambda: os.listdir(maildrop(inst)) == [])
     wait_until(lambda: {f"k{i}" for i in range(30)} <= {
         header(m, "Subject")[0] for m in inst.messages("anna")})
 

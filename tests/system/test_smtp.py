@@ -8,13 +8,13 @@ import pytest
 from conftest import PASSWORD
 
 
-def text_of(instance, user, needle, timeout=30):
+def text_of(instance, user, needle):
     """The one message of that user with that text in it."""
     from conftest import wait_until
 
     def find():
         return [m for m in instance.messages(user) if needle in m]
-    wait_until(find, timeout, f"{needle!r} for {user}")
+    wait_until(find, what=f"{needle!r} for {user}")
     found = find()
     assert len(found) == 1
     return found[0].replace(b"\r\n", b"\n")
@@ -105,7 +105,7 @@ def test_chunks_of_any_size_make_the_message(instance):
 def test_a_large_message_arrives_whole(instance):
     line = "x" * 70 + "\r\n"
     instance.send("carol", "Subject: large\r\n\r\n" + line * 100000)
-    got = text_of(instance, "carol", b"Subject: large", 60)
+    got = text_of(instance, "carol", b"Subject: large")
     assert got.count(b"x" * 70 + b"\n") == 100000
     with instance.smtp() as s:
         s.ehlo("c.test")
@@ -148,7 +148,7 @@ def test_a_dead_cleanup_costs_no_accepted_mail(instance):
     assert accepted >= 10
     from conftest import wait_until
     wait_until(lambda: len(instance.messages("anna")) - before >= accepted,
-               60, "all accepted messages")
+               what="all accepted messages")
 
 
 def test_stop_says_farewell_to_a_session(new_instance):
@@ -162,7 +162,7 @@ def test_stop_says_farewell_to_a_session(new_instance):
 
 def test_the_log_has_the_lines_that_its_readers_know(instance):
     with socket.create_connection(("127.0.0.1", instance.port("smtp")),
-                                  30) as sock, sock.makefile("rb") as f:
+                                  60) as sock, sock.makefile("rb") as f:
         assert f.readline().startswith(b"220")
         sock.sendall(b"EHLO log.test\r\n")
         while not f.readline().startswith(b"250 "):

@@ -76,8 +76,8 @@ class Crowd:
     def wait_full(self, least):
         """More than there are sessions have come; of those who have one, a
         few may just be leaving."""
-        wait_until(lambda: self["tried"] >= self.count, 120,
-                   f"a crowd of {self.count}: {self.said}")
+        wait_until(lambda: self["tried"] >= self.count,
+                   what=f"a crowd of {self.count}: {self.said}")
         self.wait_ready(least)
 
     def leave(self):
@@ -223,8 +223,8 @@ class Site:
         self.before = Use(self.inst)
         with crowd(self.inst.port(service), count, *steps, **options) as c:
             if ready == 0:
-                wait_until(lambda: c["ready"] + c["closed"] >= count, 120,
-                           f"{name}: {c.said}")
+                wait_until(lambda: c["ready"] + c["closed"] >= count,
+                           what=f"{name}: {c.said}")
             else:
                 c.wait_ready(ready)
             self.judge(name, count, memory, files)
@@ -346,7 +346,7 @@ def test_limits_of_one_address_hold(new_instance):
             with crowd(s.inst.port(service), ALL, "hear", hear, "stay",
                        rate=4000, addresses=1) as c:
                 wait_until(lambda: c["ready"] + c["closed"] + c["failed"] >=
-                           ALL, 120, f"the end of it: {c.said}")
+                           ALL, what=f"the end of it: {c.said}")
                 s.newcomer()
                 assert c["ready"] <= 50 < c["closed"], c.said
         assert "limits is away" not in s.inst.log()
