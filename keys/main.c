@@ -15,31 +15,31 @@
 #include "base/log.h"
 #include "keys/recognise.h"
 #include "keys/sign.h"
+#include "msgs/control.h"
 #include "msgs/keys.h"
 #include "service/service.h"
 
 #define PEM_MAX (1024 * 1024)
 #define SEND_TIME (5 * CLOCK_SECOND)
 
-/* Parameters whose files may hold a key; one with certificates only is
- * passed over. */
+/* Parameters whose files may hold a key, and what is told of one that does
+ * not. (Keys of smtpd_tls_chain_files may stand in some of them only; who
+ * reads certificates tells of those.) */
 static const struct source {
 	const char *param;
-	bool must;
+	bool tells_none, tells_bad;
 } sources[] = {
-	{ "smtpd_tls_key_file", true }, { "smtpd_tls_cert_file", false },
-	{ "smtp_tls_key_file", true }, { "smtp_tls_cert_file", false },
+	{ "smtpd_tls_chain_files", false, true },
+	{ "smtpd_tls_key_file", true, true },
+	{ "smtpd_tls_cert_file", false, false },
 };
 
-static void load(const struct source *from)
+static void load(const struct source *from, int fd)
 {
-	int fd = service_file(from->param);
 	const char *why = NULL;
 	struct buf pem;
 	ssize_t n;
 
-	if (fd < 0)
-		return;
 	buf_init(&pem, PEM_MAX);
 	/* All the room at once: growing would leave copies behind. */
 	if (buf_reserve(&pem, PEM_MAX) == NULL) {
@@ -52,13 +52,26 @@ static void load(const struct source *from)
 	if (n < 0)
 		why = strerror(errno);
 	else
-		(void)keys_load(buf_str(&pem), &why);
-	if (why != NULL && from->must)
+		n = keys_load(buf_str(&pem), &why);
+	if (n < 0 ? from->tells_bad : n == 0 && from->tells_none)
 		log_warn("%s: %s; nothing is signed with it", from->param,
 		    why);
 	OPENSSL_cleanse(pem.p, pem.cap);
 	buf_fini(&pem);
-	close(fd);
+}
+
+static void load_all(const struct source *from)
+{
+	char name[CONTROL_NAME_MAX];
+	int fd;
+
+	for (size_t n = 0;; n++) {
+		control_nth_name(name, from->param, n);
+		if ((fd = service_file(name)) < 0)
+			return;
+		load(from, fd);
+		close(fd);
+	}
 }
 
 static int start(void)
@@ -70,7 +83,7 @@ static int start(void)
 	/* Not in swap where that is allowed; else as good as it gets. */
 	CRYPTO_secure_malloc_init(1 << 18, 16);
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
-		load(&sources[i]);
+		load_all(&sources[i]);
 	return 0;
 }
 

@@ -87,16 +87,12 @@ int keys_load(struct str pem, const char **why_r)
 	    PEM_R_NO_START_LINE) {
 		*why_r = "damaged";
 		r = -1;
-	} else if (r >= 0 && n == 0) {
-		*why_r = "no private key in it";
-		r = -1;
+	} else if (r >= 0) {
+		*why_r = n == 0 ? "no private key in it" : NULL;
 	}
 	ERR_clear_error();
 	BIO_free(bio);
-	if (r < 0)
-		return -1;
-	*why_r = NULL;
-	return n;
+	return r < 0 ? -1 : n;
 }
 
 size_t keys_count(void)

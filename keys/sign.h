@@ -6,7 +6,7 @@
 #define KEYS_MAX 64
 
 /* All private keys (RSA, EC) of a PEM text; other blocks are skipped.
- * Number, or -1 with why. Not thread-safe: at start. */
+ * Number, 0 or -1 with why. Not thread-safe: at start. */
 int keys_load(struct str pem, const char **why_r);
 size_t keys_count(void);
 /*

@@ -21,6 +21,7 @@
 #include "login/client.h"
 #include "login/main.h"
 #include "login/relay.h"
+#include "msgs/control.h"
 #include "msgs/keys.h"
 #include "msgs/limits.h"
 #include "net/tls.h"
@@ -190,8 +191,30 @@ static int parse_networks(const char *name, const char *text,
 	return -1;
 }
 
-static int load_certificate(void)
+/* The certificates that master gave for a parameter, each chain a file. Their
+ * number, or -1 and why. */
+static int add_chains(const char *param, const char **why_r)
 {
+	char name[CONTROL_NAME_MAX];
+	int fd, n = 0, rc;
+
+	for (;; n++) {
+		control_nth_name(name, param, (size_t)n);
+		if ((fd = service_file(name)) < 0)
+			return n;
+		rc = tls_server_add_chain_fd(self.tls, fd, keys_sign,
+		    service_edge("keys"), why_r);
+		close(fd);
+		if (rc < 0)
+			return -1;
+	}
+}
+
+/* Without a certificate that is good there is no TLS. */
+static void load_certificates(void)
+{
+	static const char *const params[] = { "smtpd_tls_chain_files",
+		"smtpd_tls_cert_file" };
 	static const char *const imap[] = { "imap", NULL };
 	static const char *const pop3[] = { "pop3", NULL };
 	const struct params *p = service_params();
@@ -199,28 +222,25 @@ static int load_certificate(void)
 		.service = p->login_protocol,
 		.alpn = strcmp(p->login_protocol, "imap") == 0 ? imap : pop3,
 	};
-	int fd = service_file("smtpd_tls_cert_file");
 	const char *why;
+	int n = 0;
 
-	if (fd < 0)
-		return 0;
-	self.tls = tls_server_new(&options, &why);
-	if (self.tls == NULL || tls_server_add_chain_fd(self.tls, fd,
-	    keys_sign, service_edge("keys"), &why) != 0) {
-		log_warn("smtpd_tls_cert_file: %s; there is no TLS", why);
-		if (self.tls != NULL)
-			tls_server_free(&self.tls);
+	if ((self.tls = tls_server_new(&options, &why)) == NULL) {
+		log_warn("TLS: %s; there is none", why);
+		return;
 	}
-	close(fd);
-	return 0;
+	for (size_t i = 0; i < 2 && n == 0; i++)
+		if ((n = add_chains(params[i], &why)) < 0)
+			log_warn("%s: %s; there is no TLS", params[i], why);
+	if (n <= 0)
+		tls_server_free(&self.tls);
 }
 
 static int start(void)
 {
 	const struct params *p = service_params();
 
-	if (load_certificate() != 0)
-		return -1;
+	load_certificates();
 	if (p->login_tls_wrappermode && self.tls == NULL) {
 		log_warn("TLS from the first octet needs "
 		    "smtpd_tls_cert_file");

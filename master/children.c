@@ -52,69 +52,6 @@ static int64_t *delay_of(const struct sandbox *row)
 
 /* --- what a program is given --- */
 
-struct program_file {
-	const char *program, *param;
-};
-
-/* Files that master opens, since only root may read them or since the
- * program sees no files. */
-static const struct program_file program_files[] = {
-	{ "smtpd", "smtpd_tls_cert_file" }, { "smtpd", "smtpd_tls_CAfile" },
-	{ "login", "smtpd_tls_cert_file" }, { "login", "smtpd_tls_CAfile" },
-	{ "keys", "smtpd_tls_key_file" }, { "keys", "smtpd_tls_cert_file" },
-	{ "keys", "smtp_tls_key_file" }, { "keys", "smtp_tls_cert_file" },
-	{ "smtp", "smtp_tls_CAfile" }, { "smtp", "smtp_tls_cert_file" },
-};
-
-/* What is missing stays so, and the program does without it. What this moment
- * denies it must have: the start is tried again. */
-static bool is_passing(int err)
-{
-	return err == EMFILE || err == ENFILE || err == ENOMEM ||
-	    err == EINTR || err == EIO;
-}
-
-static int give_file(struct conv *c, const char *name, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
-
-	if (fd < 0) {
-		int err = errno;
-
-		log_warn("%s %s: %s", name, path, strerror(err));
-		/* the program says what it does without it */
-		return is_passing(err) ? -1 : 0;
-	}
-	rc = spawn_give(c, CONTROL_FILE, name, fd);
-	close(fd);
-	return rc;
-}
-
-static int give_files(struct conv *c, const struct plan *plan,
-    const struct group *g)
-{
-	size_t n = sizeof(program_files) / sizeof(program_files[0]);
-
-	for (size_t i = 0; i < n; i++) {
-		const struct program_file *f = &program_files[i];
-		const struct param *row;
-		const char *path;
-
-		if (strcmp(f->program, g->row->name) != 0 ||
-		    (row = param_find(str_of(f->param))) == NULL)
-			continue;
-		path = *(const char *const *)(const void *)
-		    ((const char *)&plan->params + row->offset);
-		if (path[0] != '\0' && strcmp(path, "none") != 0 &&
-		    give_file(c, f->param, path) < 0)
-			return -1;
-	}
-	if (strcmp(g->row->name, "dns") == 0 &&
-	    give_file(c, "resolv.conf", "/etc/resolv.conf") < 0)
-		return -1;
-	return 0;
-}
-
 static int give_dir(struct conv *c, const struct plan *plan, const char *role)
 {
 	int fd, rc = 0;
@@ -122,7 +59,7 @@ static int give_dir(struct conv *c, const struct plan *plan, const char *role)
 	for (unsigned nth = 0; rc == 0; nth++) {
 		fd = spool_open_role(plan, role, nth);
 		if (fd < 0)
-			return is_passing(errno) ? -1 : 0;
+			return files_is_passing(errno) ? -1 : 0;
 		rc = spawn_give(c, CONTROL_DIR, role, fd);
 		close(fd);
 	}
@@ -154,7 +91,7 @@ static int give_dirs(struct conv *c, const struct plan *plan,
 	if (g->row->root != SANDBOX_EMPTY)
 		return 0;
 	if ((fd = spool_open_role(plan, "empty", 0)) < 0)
-		return is_passing(errno) ? -1 : 0;
+		return files_is_passing(errno) ? -1 : 0;
 	rc = spawn_give(c, CONTROL_ROOT, "root", fd);
 	close(fd);
 	return rc;
@@ -298,7 +235,7 @@ static int give_all(struct child *child, const struct plan *plan,
 		if (spawn_give(c, CONTROL_LISTEN, g->listeners[i].name,
 			g->listeners[i].listener->fd) < 0)
 			return -1;
-	if (give_dirs(c, plan, g) < 0 || give_files(c, plan, g) < 0 ||
+	if (give_dirs(c, plan, g) < 0 || files_give(c, plan, g) < 0 ||
 	    give_edges(child) < 0 || give_programs(c, g) < 0)
 		return -1;
 	return conv_send(c, &control_go_schema, NULL,

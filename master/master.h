@@ -122,6 +122,15 @@ int spool_prepare(const struct plan *);
  * in this instance. Roles with several directories: nth from 0. */
 int spool_open_role(const struct plan *, const char *role, unsigned nth);
 
+/* --- files.c --- */
+
+/* Gives a program the files that the parameters of its service name. 0, or
+ * -1: it must not start without them now. */
+int files_give(struct conv *control, const struct plan *,
+    const struct group *);
+/* Whether what failed with that errno may succeed soon. */
+bool files_is_passing(int err);
+
 /* --- children.c --- */
 
 /* Starts the plan's processes, and lets older ones run dry. */

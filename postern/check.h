@@ -15,6 +15,13 @@ struct check {
 void check_report(struct check *, bool is_error, const char *param,
     const char *remedy, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+/* Whether the service's line says it with -o. service may be NULL. */
+bool check_overrides(const struct master_service *, const char *param);
+/* As check_report(), of what the parameter is for that service: at its line of
+ * master.cf if that says so, else as above. */
+void check_report_service(struct check *, const struct master_service *,
+    bool is_error, const char *param, const char *remedy,
+    const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 /* An error in a line of another file: an absolute path, or a name in the
  * configuration directory (master.cf). */
 void check_report_file(struct check *, const char *file, unsigned line,

@@ -65,6 +65,32 @@ void check_report(struct check *k, bool is_error, const char *param,
 	va_end(ap);
 }
 
+bool check_overrides(const struct master_service *s, const char *param)
+{
+	for (size_t i = 0; s != NULL && i < s->override_count; i++)
+		if (strcmp(s->overrides[i].name, param) == 0)
+			return true;
+	return false;
+}
+
+void check_report_service(struct check *k, const struct master_service *s,
+    bool is_error, const char *param, const char *remedy, const char *fmt, ...)
+{
+	struct config_problem p = { .is_error = is_error, .remedy = remedy,
+		.file = "main.cf" };
+	va_list ap;
+
+	if (check_overrides(s, param)) {
+		p.file = "master.cf";
+		p.line = s->line;
+	} else {
+		config_where(k->c, param, &p.line);
+	}
+	va_start(ap, fmt);
+	report(k, param, &p, fmt, ap);
+	va_end(ap);
+}
+
 void check_report_file(struct check *k, const char *file, unsigned line,
     const char *remedy, const char *fmt, ...)
 {

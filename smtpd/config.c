@@ -1,3 +1,5 @@
+#include <unistd.h>
+#include "msgs/control.h"
 #include "msgs/keys.h"
 #include "msgs/limits.h"
 #include "service/service.h"
@@ -168,17 +170,24 @@ static int oldest_version(const char *text)
 	    : 0x0303;
 }
 
-static int add_chain(struct smtpd *d, const char *param, struct buf *why)
+/* The certificates that master gave for a parameter, each chain a file. Their
+ * number, or -1 and why. */
+static int add_chains(struct smtpd *d, const char *param, struct buf *why)
 {
-	int fd = service_file(param);
+	char name[CONTROL_NAME_MAX];
 	const char *reason;
+	int fd, n = 0, rc;
 
-	if (fd < 0)
-		return 0;
-	if (tls_server_add_chain_fd(d->tls, fd, keys_sign,
-		service_edge("keys"), &reason) < 0)
-		return fail(why, param, reason);
-	return 1;
+	for (;; n++) {
+		control_nth_name(name, param, (size_t)n);
+		if ((fd = service_file(name)) < 0)
+			return n;
+		rc = tls_server_add_chain_fd(d->tls, fd, keys_sign,
+		    service_edge("keys"), &reason);
+		close(fd);
+		if (rc < 0)
+			return fail(why, param, reason);
+	}
 }
 
 static int read_tls(struct smtpd *d, struct buf *why)
@@ -200,8 +209,8 @@ static int read_tls(struct smtpd *d, struct buf *why)
 		: p->smtpd_tls_protocols);
 	if ((d->tls = tls_server_new(&options, &reason)) == NULL)
 		return fail(why, "smtpd_tls_security_level", reason);
-	if ((got = add_chain(d, "smtpd_tls_chain_files", why)) == 0)
-		got = add_chain(d, "smtpd_tls_cert_file", why);
+	if ((got = add_chains(d, "smtpd_tls_chain_files", why)) == 0)
+		got = add_chains(d, "smtpd_tls_cert_file", why);
 	if (got < 0)
 		return -1;
 	if (got > 0)

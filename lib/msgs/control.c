@@ -1,4 +1,14 @@
+#include <stdio.h>
 #include "msgs/control.h"
+
+void control_nth_name(char out[CONTROL_NAME_MAX], const char *param,
+    size_t nth)
+{
+	if (nth == 0)
+		snprintf(out, CONTROL_NAME_MAX, "%s", param);
+	else
+		snprintf(out, CONTROL_NAME_MAX, "%s %zu", param, nth);
+}
 
 static const struct msg_field start_fields[] = {
 	MSG_STR(struct control_start, program, 64),

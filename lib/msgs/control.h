@@ -52,6 +52,12 @@ struct control_give {
 	uint64_t most; /* SERVE: conversations at a time */
 };
 
+/* The name of the nth file (from 0) of a parameter that is several: "NAME",
+ * "NAME 1", "NAME 2", ... */
+#define CONTROL_NAME_MAX 80
+void control_nth_name(char out[CONTROL_NAME_MAX], const char *param,
+    size_t nth);
+
 extern const struct msg_schema control_start_schema;
 extern const struct msg_schema control_give_schema;
 extern const struct msg_schema control_go_schema;    /* empty */

@@ -73,7 +73,8 @@ struct edge *service_edge(const char *server);
 /* A directory that sandbox.def gives us: "spool", "etc", "mail",
  * "maildrop", "data". -1: not given. */
 int service_dir(const char *role);
-/* The open file behind a parameter ("smtpd_tls_chain_files"), or -1. */
+/* The open file behind a parameter ("smtpd_tls_cert_file"; one of several:
+ * control_nth_name()), or -1. */
 int service_file(const char *param);
 /* `launch`: program file by name, or -1. */
 int service_exec(const char *program);

@@ -187,6 +187,107 @@ def test_check_reads_the_certificate_and_its_key(stopped, tls_files):
         assert p.returncode == 1
 
 
+CHAIN = "smtpd_tls_chain_files"
+# Files of smtpd_tls_chain_files and what is said.
+CHAINS = [
+    ("both", None),
+    ("key cert", None),
+    ("key cert rsa", None),
+    ("rsa both", None),
+    ("cert", "certificate 1 in {cert} has no private key (write the key "
+     "that it was made for in front of it)"),
+    ("both wrong", "certificate 1 in {wrong} has no private key ("),
+    ("two wrong both", None),
+    ("twice", "certificate 2 in {twice} has no private key ("),
+    ("key", "{key} holds no certificate (write the certificate and those "
+     "above it behind their key, in PEM)"),
+    ("prose", "{prose} holds no key and no certificate; it holds nothing "
+     "in PEM (name files with keys and the certificates behind them, in "
+     "PEM)"),
+    ("both public", "{public} holds no key and no certificate; it holds a "
+     'block "PUBLIC KEY" ('),
+    ("both damaged", "the private key in {damaged} is damaged ("),
+    ("cut both", "a key or a certificate in {cut} is damaged (copy"),
+    ("cut_chain", "a key or a certificate in {cut_chain} is damaged (copy"),
+    ("both bad_chain", "a key or a certificate in {bad_chain} is damaged ("),
+    ("locked both", "the private key in {locked} has a pass phrase ("),
+    ("both missing", "{missing}: No such file or directory"),
+]
+
+
+@pytest.fixture
+def chain_files(stopped, tls_files):
+    """Beside those: an RSA pair, its certificate alone, both pairs."""
+    files = dict(tls_files, missing=path(stopped, "missing.pem"))
+    pair = path(stopped, "pair.pem")
+    openssl("req", "-x509", "-key", files["other"], "-subj", "/CN=x", "-days",
+            "2", "-out", pair)
+    texts = {}
+    for name, source in (("pair", pair), ("other", files["other"]),
+                         ("both", files["both"])):
+        with open(source, encoding="ascii") as f:
+            texts[name] = f.read()
+    for name, text in (("rsa", texts["other"] + texts["pair"]),
+                       ("wrong", texts["pair"]),
+                       ("two", texts["other"]),
+                       ("twice", texts["both"] + texts["pair"])):
+        files[name] = path(stopped, name + ".pem")
+        with open(files[name], "w", encoding="ascii") as f:
+            f.write(text)
+        os.chmod(files[name], 0o600)
+    return files
+
+
+def test_check_reads_chain_files(stopped, chain_files):
+    with open(path(stopped, "main.cf"), encoding="utf-8") as f:
+        lines = [line for line in f if not line.startswith((CERT, KEY))]
+    for names, want in CHAINS:
+        with open(path(stopped, "main.cf"), "w", encoding="utf-8") as f:
+            f.writelines(lines)
+            value = " ".join(chain_files[name] for name in names.split())
+            f.write(f"{CHAIN} = {value}\n")
+        p = stopped.command("postern", "check")
+        first = p.stderr.splitlines()[:1]
+        if want is None:
+            assert (p.returncode, first) == (0, []), names
+            continue
+        assert first[0].startswith(
+            f"{stopped.etc}/main.cf:{len(lines) + 1}: error: {CHAIN}: " +
+            want.format(**chain_files)), (names, p.stderr)
+        assert p.returncode == 1
+
+
+def test_check_reads_the_certificates_that_a_service_has_of_its_own(
+        stopped, chain_files):
+    with open(path(stopped, "master.cf"), encoding="utf-8") as f:
+        lines = f.readlines()
+    at = next(i for i, line in enumerate(lines) if "imap-login" in line)
+    for options, level, want in (
+            ({CERT: "cert", KEY: "other"}, "error",
+             f"{KEY}: the private key in {{other}} does not belong to the "
+             "certificate in {cert} ("),
+            ({CHAIN: "both prose"}, "error", f"{CHAIN}: {{prose}} holds no "
+             "key and no certificate; it holds nothing in PEM ("),
+            ({CHAIN: "both", CERT: "cert"}, "warning", f"{CERT}: it is "
+             f"ignored because {CHAIN} is set ("),
+            ({CHAIN: "both"}, None, None)):
+        text = "".join(
+            "    -o {{ {} = {} }}\n".format(
+                name, " ".join(chain_files[file] for file in files.split()))
+            for name, files in options.items())
+        with open(path(stopped, "master.cf"), "w", encoding="utf-8") as f:
+            f.writelines(lines[:at + 1] + [text] + lines[at + 1:])
+        p = stopped.command("postern", "check")
+        if want is None:
+            assert (p.returncode, p.stderr) == (0, "")
+            continue
+        assert p.stderr.startswith(
+            f"{stopped.etc}/master.cf:{at + 1}: {level}: " +
+            want.format(**chain_files)), (options, p.stderr)
+        assert p.stderr.count("\n") == 1
+        assert p.returncode == (level == "error")
+
+
 def test_a_key_that_others_may_read_is_told(stopped, tls_files):
     os.chmod(tls_files["key"], 0o644)
     p = stopped.command("postern", "check")
