@@ -3,6 +3,7 @@
 #include "local/forward.h"
 #include "mail/date.h"
 #include "mail/header.h"
+#include "mail/status.h"
 #include "msgs/submit.h"
 #include "queue/id.h"
 #include "queue/read.h"
@@ -164,7 +165,9 @@ static int send_content(struct conv *c, const struct forward *f,
 static void take_reply(const struct submit_reply *r, struct arena *a,
     struct agent_outcome *out)
 {
-	char *dsn = arena_cstr(a, r->dsn);
+	bool failed = r->code >= 500;
+	char *dsn = mail_status_has_class(r->dsn, failed ? 5 : 4)
+	    ? arena_cstr(a, r->dsn) : NULL;
 
 	if (r->code == 250) {
 		out->status = AGENT_SENT;
@@ -173,9 +176,8 @@ static void take_reply(const struct submit_reply *r, struct arena *a,
 		    STR_ARG(r->queue_id));
 		return;
 	}
-	out->status = r->code >= 500 ? AGENT_FAILED : AGENT_DEFERRED;
-	out->dsn = dsn != NULL && dsn[0] ? dsn : r->code >= 500 ? "5.3.0"
-	    : "4.3.0";
+	out->status = failed ? AGENT_FAILED : AGENT_DEFERRED;
+	out->dsn = dsn != NULL ? dsn : failed ? "5.3.0" : "4.3.0";
 	out->text = arena_printf(a, "forwarding: %u " STR_FMT,
 	    (unsigned)r->code, STR_ARG(r->text));
 }

@@ -21,6 +21,7 @@
 #include "local/targets.h"
 #include "local/users.h"
 #include "mail/path.h"
+#include "mail/status.h"
 #include "msgs/deliver.h"
 #include "msgs/lookup.h"
 #include "service/service.h"
@@ -114,44 +115,48 @@ static int is_first(struct walk *w, const char *kind, struct str user,
 
 /* --- a process of a user --- */
 
+/* What a user's process says is a user's word: a code that does not go with
+ * its status, or is none, goes no further (RFC 3463 2). */
+static void take_reply(struct walk *w, struct deliver_reply *rep)
+{
+	static const char *const codes[] = { [AGENT_SENT] = "2.0.0",
+		[AGENT_DEFERRED] = "4.3.0", [AGENT_FAILED] = "5.3.0" };
+	static const int classes[] = { [AGENT_SENT] = 2, [AGENT_DEFERRED] = 4,
+		[AGENT_FAILED] = 5 };
+	char *dsn = NULL;
+
+	w->out.status = rep->status >= AGENT_SENT &&
+	    rep->status <= AGENT_FAILED ? (enum agent_status)rep->status
+	    : AGENT_DEFERRED;
+	if (mail_status_has_class(rep->dsn, classes[w->out.status]))
+		dsn = arena_cstr(w->arena, rep->dsn);
+	w->out.dsn = dsn != NULL ? dsn : codes[w->out.status];
+	w->out.text = arena_str(w->arena, rep->text);
+	w->out.file_damaged = rep->file_damaged;
+	rep->content = arena_str(w->arena, rep->content);
+}
+
 /* Asks once; -1: it had gone before it took the question, 1: no answer. */
 static int ask_once(const struct user *u, struct walk *w,
     const struct deliver_request *req, struct deliver_reply *rep,
     const char **why)
 {
 	const struct msg_schema *allowed[] = { &deliver_reply_schema }, *got;
-	struct conv *c = edge_open(u->edge, clock_now() + 30 * CLOCK_SECOND);
 	int64_t deadline = clock_now() + DELIVER_SPARE +
 	    service_params()->command_time_limit * CLOCK_SECOND;
-	char *dsn;
+	enum conv_got how;
+	struct talk t;
 
 	*why = "its delivery process cannot be reached";
-	if (c == NULL)
+	if (users_open(u, clock_now() + 30 * CLOCK_SECOND, &t) < 0)
 		return -1;
-	if (conv_send(c, &deliver_request_schema, req, deadline, why) < 0) {
-		conv_close(&c);
-		return -1;
-	}
-	switch (conv_recv(c, allowed, 1, &got, rep, deadline, why)) {
-	case CONV_MESSAGE:
-		break;
-	case CONV_CLOSED:
-		conv_close(&c);
-		return -1;
-	default:
-		conv_close(&c);
-		return 1;
-	}
-	dsn = arena_cstr(w->arena, rep->dsn);
-	w->out.status = rep->status >= AGENT_SENT &&
-	    rep->status <= AGENT_FAILED ? (enum agent_status)rep->status
-	    : AGENT_DEFERRED;
-	w->out.dsn = dsn != NULL ? dsn : "4.3.0";
-	w->out.text = arena_str(w->arena, rep->text);
-	w->out.file_damaged = rep->file_damaged;
-	rep->content = arena_str(w->arena, rep->content);
-	conv_keep(&c);
-	return 0;
+	how = conv_send(t.conv, &deliver_request_schema, req, deadline,
+	    why) < 0 ? CONV_CLOSED : conv_recv(t.conv, allowed, 1, &got, rep,
+	    deadline, why);
+	if (how == CONV_MESSAGE)
+		take_reply(w, rep);
+	users_close(&t, how == CONV_MESSAGE);
+	return how == CONV_MESSAGE ? 0 : how == CONV_CLOSED ? -1 : 1;
 }
 
 /* The user's process may have ended this moment, or been killed: a new one is
@@ -184,6 +189,10 @@ static void ask_user(struct walk *w, struct str name, bool command,
 		case USERS_FOUND:
 			break;
 		}
+		/* then the question may lack something, too */
+		why = "no memory for this recipient";
+		if (arena_failed(w->arena))
+			goto failed;
 		req->dir = u->dir;
 		rc = ask_once(u, w, req, rep, &why);
 		if (rc == 0)
@@ -364,6 +373,13 @@ static bool is_permitted(const char *list, const char *origin)
 	return false;
 }
 
+static int nobody_has_the_rights(struct walk *w, const struct authority *by)
+{
+	return defer(w, "4.3.5", arena_printf(w->arena, "there is no user "
+	    "\"" STR_FMT "\" with whose rights commands and files could be "
+	    "used", STR_ARG(by->user)));
+}
+
 static int run_as(struct walk *w, const struct authority *by,
     enum deliver_what what, struct str text, struct deliver_reply *rep)
 {
@@ -372,20 +388,23 @@ static int run_as(struct walk *w, const struct authority *by,
 	struct user u;
 	bool found;
 
-	/* his home, for the environment, is known after the first question */
-	if (users_find(by->user, true, false, w->arena, &u, &why) ==
-	    USERS_FOUND)
-		req.environment = environment(w, &u, by->user);
+	/* his home is in the environment, without which a command may do
+	 * the wrong thing */
+	switch (users_find(by->user, true, false, w->arena, &u, &why)) {
+	case USERS_FOUND:
+		break;
+	case USERS_UNKNOWN:
+		return nobody_has_the_rights(w, by);
+	case USERS_TEMPFAIL:
+		return defer(w, "4.3.0", arena_printf(w->arena, "%s", why));
+	}
+	req.environment = environment(w, &u, by->user);
 	if (what == DELIVER_COMMAND)
 		req.command = text;
 	else
 		req.mailbox = text;
 	ask_user(w, by->user, true, &req, rep, &found, &u);
-	if (!found)
-		return defer(w, "4.3.5", arena_printf(w->arena, "there is no "
-		    "user \"" STR_FMT "\" with whose rights commands and "
-		    "files could be used", STR_ARG(by->user)));
-	return 0;
+	return found ? 0 : nobody_has_the_rights(w, by);
 }
 
 static int to_command_or_file(struct walk *w, const struct target *t,
@@ -423,7 +442,8 @@ static int to_include(struct walk *w, const struct target *t,
 		return -1;
 	if (w->out.status != AGENT_SENT)
 		/* its text begins with the path */
-		return defer(w, w->out.dsn, arena_printf(w->arena, "%s "
+		return defer(w, w->out.status == AGENT_DEFERRED ? w->out.dsn
+		    : "4.3.5", arena_printf(w->arena, "%s "
 		    STR_FMT " includes " STR_FMT "; let user " STR_FMT " read "
 		    "that file, or correct the %s", by->is_alias ? "alias"
 			: ".forward of", STR_ARG(by->name),

@@ -49,58 +49,127 @@ static bool recall(struct str key, struct arena *a, struct user *user_r)
 }
 
 /*
- * One edge for each process: that of a uid for the virtual users, those of
- * each system user (they are confined to his home). Its far end is the
- * process, so an edge whose process is the same one still works; a new
- * descriptor is taken only when the old one is known to be dead. Edges are
- * few and stay.
+ * The way to a process: the one that there is now, or one that was replaced
+ * and goes with its last conversation. A user whose process ends again and
+ * again costs no more than another.
  */
-static struct edge *edge_of(const struct user *u, bool command, int fd,
-    bool anew)
-{
-	static struct {
-		uint64_t uid;
-		bool command;
-		char *home;	/* NULL: a virtual user's */
-		struct edge *edge;
-	} *edges;
-	char *home = NULL;
-	static size_t count;
-	struct edge *e;
-	void *more;
-	size_t i;
+struct way {
+	struct edge *edge;
+	size_t uses;	/* open conversations, and 1 for the present one */
+};
 
-	for (i = 0; i < count; i++)
-		if (edges[i].uid == u->uid && edges[i].command == command &&
-		    (edges[i].home == NULL) == u->is_virtual &&
-		    (u->is_virtual || str_eq_c(u->dir, edges[i].home)))
-			break;
-	if (i < count && !anew) {
+/*
+ * One for each process: that of a uid for the virtual users, those of each
+ * system user (they are confined to his home). They are few and stay. A way's
+ * far end is the process, so that of the same process still works; a new one
+ * is taken only when the old one is known to be dead.
+ */
+static struct process {
+	uint64_t uid;
+	bool command;
+	char *home;	/* NULL: a virtual user's */
+	struct way *way;
+} *processes;
+static size_t process_count;
+
+/* With the lock. */
+static void leave_way(struct way **wp)
+{
+	struct way *w = *wp;
+
+	*wp = NULL;
+	if (w == NULL || --w->uses > 0)
+		return;
+	edge_free(&w->edge);
+	free(w);
+}
+
+/* Takes the descriptor in any case. */
+static struct way *new_way(int fd)
+{
+	struct way *w = malloc(sizeof(*w));
+
+	if (w == NULL || (w->edge = edge_new("deliver", fd)) == NULL) {
 		close(fd);
-		return edges[i].edge;
-	}
-	if ((e = edge_new("deliver", fd)) == NULL) {
-		close(fd);
+		free(w);
 		return NULL;
 	}
-	if (i == count) {
-		if (!u->is_virtual)
-			home = strndup(u->dir.p, u->dir.n);
-		more = realloc(edges, (count + 1) * sizeof(*edges));
-		if (more != NULL)
-			edges = more;
-		if (more == NULL || (!u->is_virtual && home == NULL)) {
-			free(home);
-			edge_free(&e);
-			return NULL;
-		}
-		edges[i].uid = u->uid;
-		edges[i].command = command;
-		edges[i].home = home;
-		count++;
+	w->uses = 1;
+	return w;
+}
+
+static struct process *add_process(const struct user *u, bool command)
+{
+	struct process *more = realloc(processes, (process_count + 1) *
+	    sizeof(*more));
+	struct process *p;
+
+	if (more == NULL)
+		return NULL;
+	processes = more;
+	p = &more[process_count];
+	*p = (struct process){ .uid = u->uid, .command = command };
+	if (!u->is_virtual && (p->home = strndup(u->dir.p, u->dir.n)) == NULL)
+		return NULL;
+	process_count++;
+	return p;
+}
+
+static struct process *find_process(const struct user *u, bool command)
+{
+	for (size_t i = 0; i < process_count; i++) {
+		struct process *p = &processes[i];
+
+		if (p->uid == u->uid && p->command == command &&
+		    (p->home == NULL) == u->is_virtual &&
+		    (u->is_virtual || str_eq_c(u->dir, p->home)))
+			return p;
 	}
-	edges[i].edge = e;	/* threads may still use the old one */
-	return e;
+	return NULL;
+}
+
+/* With the lock; takes the descriptor in any case. 0 or -1. */
+static int take_way(struct user *u, bool command, int fd, bool anew)
+{
+	struct process *p = find_process(u, command);
+	struct way *w;
+
+	if (p != NULL && p->way != NULL && !anew) {
+		close(fd);
+	} else {
+		if ((w = new_way(fd)) == NULL)
+			return -1;
+		if (p == NULL && (p = add_process(u, command)) == NULL) {
+			leave_way(&w);
+			return -1;
+		}
+		leave_way(&p->way);
+		p->way = w;
+	}
+	u->process = (size_t)(p - processes);
+	return 0;
+}
+
+int users_open(const struct user *u, int64_t deadline, struct talk *t)
+{
+	pthread_mutex_lock(&lock);
+	t->way = processes[u->process].way;
+	t->way->uses++;
+	pthread_mutex_unlock(&lock);
+	if ((t->conv = edge_open(t->way->edge, deadline)) != NULL)
+		return 0;
+	users_close(t, false);
+	return -1;
+}
+
+void users_close(struct talk *t, bool whole)
+{
+	if (t->conv != NULL && whole)
+		conv_keep(&t->conv);
+	conv_close(&t->conv);
+	pthread_mutex_lock(&lock);
+	leave_way(&t->way);
+	pthread_mutex_unlock(&lock);
 }
 
 static void remember(struct str key, const struct user *u)
@@ -147,9 +216,8 @@ enum users_status users_find(struct str address, bool command, bool anew,
 			.dir = arena_str(a, rep.dir),
 			.is_virtual = rep.is_virtual, .uid = rep.uid };
 		pthread_mutex_lock(&lock);
-		user_r->edge = edge_of(user_r, command, rep.deliver,
-		    anew);
-		ok = user_r->edge != NULL && !arena_failed(a);
+		ok = take_way(user_r, command, rep.deliver, anew) == 0 &&
+		    !arena_failed(a);
 		if (ok)
 			remember(key, user_r);
 		pthread_mutex_unlock(&lock);

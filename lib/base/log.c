@@ -161,7 +161,7 @@ void log_panic(const char *fmt, ...)
 
 void log_append_delay(struct buf *out, int64_t us)
 {
-	int64_t h = us < 0 ? 0 : (us + 5000) / 10000;
+	int64_t h = us < 0 ? 0 : us / 10000 + (us % 10000 >= 5000);
 
 	if (h >= 1000)
 		buf_printf(out, "%lld", (long long)((h + 50) / 100));

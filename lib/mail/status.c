@@ -40,6 +40,13 @@ int mail_status_parse(struct str s, struct mail_status *status_r)
 	return take_code(&s, status_r) == -1 || s.n != 0 ? -1 : 0;
 }
 
+bool mail_status_has_class(struct str s, int class)
+{
+	struct mail_status status;
+
+	return mail_status_parse(s, &status) == 0 && status.class == class;
+}
+
 int mail_status_take(struct str *text, struct mail_status *status_r)
 {
 	struct mail_status status;

@@ -21,6 +21,8 @@ struct mail_refusal {
 
 /* The whole of s is a code: "5.1.1". 0 or -1. */
 int mail_status_parse(struct str s, struct mail_status *status_r);
+/* The whole of s is a code of that class: 2, 4 or 5. */
+bool mail_status_has_class(struct str s, int class);
 /*
  * Takes a code off the start of *text ("5.1.1 No such user" leaves "No such
  * user"). -1, *text untouched: there is none.

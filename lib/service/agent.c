@@ -145,6 +145,14 @@ static const char *program_of(const struct agent_task *t)
 	return NULL;
 }
 
+/* qmgr's word for a time may be anything. */
+static void append_delay(struct buf *line, int64_t from, int64_t to)
+{
+	int64_t us;
+
+	log_append_delay(line, __builtin_sub_overflow(to, from, &us) ? 0 : us);
+}
+
 static void log_delivery(const struct agent_task *t, size_t i,
     const struct agent_outcome *o)
 {
@@ -165,15 +173,15 @@ static void log_delivery(const struct agent_task *t, size_t i,
 	if (o->uses > 1)
 		buf_printf(&line, ", conn_use=%u", o->uses);
 	buf_append_c(&line, ", delay=");
-	log_append_delay(&line, now - j->arrival);
+	append_delay(&line, j->arrival, now);
 	buf_append_c(&line, ", delays=");
-	log_append_delay(&line, j->active - j->arrival);
+	append_delay(&line, j->arrival, j->active);
 	buf_append_char(&line, '/');
-	log_append_delay(&line, t->started - j->active);
+	append_delay(&line, j->active, t->started);
 	buf_append_char(&line, '/');
-	log_append_delay(&line, ready - t->started);
+	append_delay(&line, t->started, ready);
 	buf_append_char(&line, '/');
-	log_append_delay(&line, now - ready);
+	append_delay(&line, ready, now);
 	buf_printf(&line, ", dsn=%s, status=%s (" STR_FMT ")", o->dsn,
 	    words[o->status], STR_ARG(o->text));
 	log_info_as(program_of(t), "%s", buf_cstr(&line));
@@ -428,6 +436,16 @@ static struct conv *introduce(struct agent *a, uint64_t *session_r)
 	return c;
 }
 
+/* Whatever qmgr says, each result of it can be told, now and to the next
+ * one. */
+static bool can_answer(const struct agent_job *j)
+{
+	for (size_t i = 0; i < j->indexes.n; i++)
+		if (j->indexes.v[i] > UINT32_MAX)
+			return false;
+	return true;
+}
+
 static void receive(struct agent *a, struct conv *c, uint64_t session)
 {
 	static const struct msg_schema *const allowed[] = {
@@ -447,6 +465,13 @@ static void receive(struct agent *a, struct conv *c, uint64_t session)
 		if (got == &agent_recorded_schema) {
 			forget(a, &m.recorded);
 			continue;
+		}
+		if (!can_answer(&m.job)) {
+			log_warn("qmgr: a job with a recipient that no queue "
+			    "file has");
+			if (m.job.file >= 0)
+				close(m.job.file);
+			return;
 		}
 		if ((w = new_work(a, &m.job, session)) == NULL) {
 			log_warn("no memory for a delivery");

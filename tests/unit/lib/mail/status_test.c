@@ -25,6 +25,10 @@ static void codes_are_read_strictly(void **state)
 		if (good)
 			assert_string_equal(mail_status_print(s, out),
 			    rows[i].in);
+		for (int class = 2; class <= 5; class++)
+			assert_int_equal(mail_status_has_class(
+			    str_of(rows[i].in), class),
+			    good && s.class == class);
 	}
 }
 
