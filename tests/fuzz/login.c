@@ -50,31 +50,8 @@ void relay_stop(void)
 {
 }
 
-static void play_auth(struct conv *c, const struct msg_schema *schema,
-    const void *msg)
-{
-	const struct verify_request *q = msg;
-	unsigned a = answers[answered++ % sizeof(answers)] % 6;
-	struct verify_reply r = { .status = a, .session = -1,
-		.user = STR("anna@our.test") };
-
-	(void)schema;
-	fuzz_check(!str_has_nul(q->user) && q->user.n > 0, "no user");
-	if (a == 0 || a > 3) {
-		fake_leave(c);
-		return;
-	}
-	if (a == AUTH_OK) { /* its process is gone: no edge but a number */
-		good++;
-		r.session = dup(0);
-	}
-	fake_say(c, &verify_reply_schema, &r);
-}
-
-/* The session's process, over an edge that auth gave: it takes the client,
- * or is just ending. edge_new() is of the real lib/ipc. */
-static struct edge *session_edge;
-
+/* The session's process, over the edge that auth gave: it takes the client,
+ * or is just ending. */
 static void play_session(struct conv *c, const struct msg_schema *schema,
     const void *msg)
 {
@@ -86,16 +63,28 @@ static void play_session(struct conv *c, const struct msg_schema *schema,
 	fake_say(c, &session_reply_schema, &r);
 }
 
-struct edge *edge_new(const char *name, int fd)
+static void play_auth(struct conv *c, const struct msg_schema *schema,
+    const void *msg)
 {
-	(void)name;
-	close(fd);
-	return session_edge;
-}
+	static const struct msg_schema *const start_kinds[] = {
+		&session_start_schema, NULL };
+	const struct verify_request *q = msg;
+	unsigned a = answers[answered++ % sizeof(answers)] % 6;
+	struct verify_reply r = { .status = a, .session = -1,
+		.user = STR("anna@our.test") };
 
-void edge_free(struct edge **e)
-{
-	*e = NULL;
+	(void)schema;
+	fuzz_check(!str_has_nul(q->user) && q->user.n > 0, "no user");
+	if (a == 0 || a > 3) {
+		fake_leave(c);
+		return;
+	}
+	if (a == AUTH_OK) {
+		good++;
+		r.session = dup(0);
+		fake_lead(r.session, play_session, start_kinds, NULL);
+	}
+	fake_say(c, &verify_reply_schema, &r);
 }
 
 /* --- the client --- */
@@ -217,8 +206,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	static const struct msg_schema *const auth[] = {
 		&verify_request_schema, NULL };
-	static const struct msg_schema *const start_kinds[] = {
-		&session_start_schema, NULL };
 	struct fuzz_in in = fuzz_in(p, n);
 	bool imap = !fuzz_bool(&in);
 	struct buf first, other;
@@ -231,7 +218,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		return 0;
 	fake_params = &params[imap ? 0 : 1];
 	fake_edge("auth", play_auth, auth);
-	session_edge = fake_edge("session", play_session, start_kinds);
 	self.limits = limits_client_new(NULL);
 	buf_init(&first, 1 << 22);
 	buf_init(&other, 1 << 22);

@@ -28,6 +28,9 @@ FUZZ_CLOCK := clock_now clock_wall
 # For a program that serves conversations (fakes/serve.h).
 FUZZ_SERVE := $(addprefix tests/fuzz/fakes/,serve.c loop.c conv.c) \
 	tests/tools/garble.c
+# For an agent (fakes/agent.h).
+FUZZ_AGENT := $(FUZZ_SERVE) tests/fuzz/fakes/agent.c
+FUZZ_AGENT_WRAP := usleep pthread_cond_timedwait
 
 -include $(FUZZ_TARGETS:%=tests/fuzz/%.mk)
 

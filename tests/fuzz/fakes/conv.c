@@ -20,6 +20,8 @@ struct edge {
 	const char *server;
 	fake_peer_fn *peer;
 	const struct msg_schema *const *kinds;
+	void *state;
+	int fd;			/* of edge_new() */
 };
 
 struct conv {
@@ -38,7 +40,9 @@ struct conv {
 };
 
 static struct edge edges[16];
-static size_t edge_count, open_count, made_count;
+#define LEADS 256		/* descriptors have lower numbers */
+static struct edge leads[LEADS];
+static size_t edge_count, led_count, open_count, made_count;
 static LIST_HEAD(, conv) convs = LIST_HEAD_INITIALIZER(convs);
 bool fake_away, fake_privileged;
 int fake_dir = -1, fake_mailspool = -1, fake_descriptor = -1;
@@ -53,17 +57,31 @@ struct edge *fake_edge(const char *server, fake_peer_fn *peer,
 	struct edge *e = &edges[edge_count++];
 
 	fuzz_check(edge_count <= 16, "too many edges");
-	*e = (struct edge){ server, peer, kinds };
+	*e = (struct edge){ server, peer, kinds, NULL, -1 };
 	return e;
+}
+
+void fake_lead(int fd, fake_peer_fn *peer,
+    const struct msg_schema *const *kinds, void *state)
+{
+	fuzz_check(fd >= 0 && fd < LEADS, "descriptor %d", fd);
+	leads[fd] = (struct edge){ NULL, peer, kinds, state, fd };
+}
+
+size_t fake_edges(void)
+{
+	return led_count;
 }
 
 void fake_forget(void)
 {
 	edge_count = 0;
+	memset(leads, 0, sizeof(leads));
 	fake_away = false;
 	fake_done = 0;
 	fuzz_check(open_count == 0, "%zu conversations are left open",
 	    open_count);
+	fuzz_check(led_count == 0, "%zu edges are left", led_count);
 }
 
 static struct conv *make(const char *name, fake_peer_fn *peer)
@@ -154,6 +172,17 @@ void fake_say(struct conv *c, const struct msg_schema *schema,
 	buf_fini(&out);
 }
 
+bool fake_first(const struct conv *c, const struct msg_schema *schema,
+    struct arena *arena, void *msg)
+{
+	const struct packet *k = STAILQ_FIRST(&c->packets);
+	const char *why;
+
+	return k != NULL && msg_id(str_n(k->p, k->n)) == schema->id &&
+	    msg_decode(schema, str_n(k->p, k->n), k->fds, k->nfds, arena, msg,
+	    &why) == 0;
+}
+
 static void packet_free(struct packet *k, bool with_fds)
 {
 	if (k == NULL)
@@ -165,6 +194,28 @@ static void packet_free(struct packet *k, bool with_fds)
 }
 
 /* --- lib/ipc/conv.h --- */
+
+struct edge *edge_new(const char *name, int fd)
+{
+	struct edge *e = malloc(sizeof(*e));
+
+	fuzz_check(e != NULL, "no memory");
+	*e = fd < LEADS ? leads[fd] : (struct edge){ 0 };
+	e->server = name;
+	e->fd = fd;
+	led_count++;
+	return e;
+}
+
+void edge_free(struct edge **ep)
+{
+	if (*ep == NULL)
+		return;
+	close((*ep)->fd);
+	free(*ep);
+	*ep = NULL;
+	led_count--;
+}
 
 const char *edge_name(const struct edge *e)
 {
@@ -182,6 +233,7 @@ struct conv *edge_open_fresh(struct edge *e, int64_t deadline)
 	}
 	c = make(e->server, e->peer);
 	c->kinds = e->kinds;
+	c->state = e->state;
 	return c;
 }
 

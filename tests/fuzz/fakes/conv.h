@@ -36,6 +36,12 @@ extern unsigned fake_done;
  * else is a finding. Edges are remembered until fake_forget(). */
 struct edge *fake_edge(const char *server, fake_peer_fn *,
     const struct msg_schema *const *kinds);
+/* What edge_new() makes of that descriptor (until it is said anew), of which
+ * the state of its conversations is that; of others: an edge to nobody. */
+void fake_lead(int fd, fake_peer_fn *, const struct msg_schema *const *kinds,
+    void *state);
+/* Of edge_new(), and not freed. */
+size_t fake_edges(void);
 /* Edges cannot be opened for as long as this is true. */
 extern bool fake_away;
 /* Forgets edges; a conversation that is still open is a finding. */
@@ -48,6 +54,10 @@ struct conv *fake_client(const char *client, fake_peer_fn *);
 void fake_say(struct conv *, const struct msg_schema *, const void *msg);
 void fake_say_raw(struct conv *, struct str wire, const int *fds,
     size_t nfds);
+/* The first packet that the code will receive is such a message, whose views
+ * live until the one after it is received; its descriptors are the code's. */
+bool fake_first(const struct conv *, const struct msg_schema *,
+    struct arena *, void *msg);
 /* Behind what was said: we are gone. Else the code's wait times out. */
 void fake_leave(struct conv *);
 /* The same, but what the code says is heard until it finds out. */

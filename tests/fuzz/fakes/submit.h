@@ -25,6 +25,9 @@ struct fake_message {
  * when it is asked before the end, where only a failure may come (or 1: go
  * on). */
 extern unsigned (*fake_submit_answer)(const struct fake_message *, bool whole);
+/* Envelopes are those of a hostile neighbour, handed on: octets in them are
+ * not looked at. */
+extern bool fake_submit_handed_on;
 /* The edge "cleanup". */
 void fake_submit_start(void);
 /* Messages that were begun, in their order. */
