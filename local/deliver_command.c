@@ -159,13 +159,13 @@ static void listen_to(struct child *c)
 }
 
 /* Waits until the child can take more or says something. False: the time is
- * over. */
+ * over, also for one that is never silent. */
 static bool wait_for(struct child *c, int64_t deadline)
 {
 	struct pollfd p[2] = { { c->in, POLLOUT, 0 }, { c->out, POLLIN, 0 } };
 	int rc = poll(p, 2, clock_poll_ms(deadline));
 
-	if (rc == 0)
+	if (rc == 0 || clock_now() >= deadline)
 		return false;
 	if (rc > 0 && p[1].revents)
 		listen_to(c);
