@@ -1,6 +1,8 @@
 /*
  * deliver_mbox.c - one file for all messages (RFC 4155)
  *
+ *   made, empty           the name is synced before anything is in it: by
+ *                         whoever finds it empty, as its maker may have died
  *   locked, appending     a crash leaves a part of the message, which qmgr
  *                         has delivered again: a reader sees it cut. The
  *                         next delivery ends its line first, or what comes
@@ -28,7 +30,6 @@ struct mbox {
 	const char *path;
 	struct dotlock lock;
 	off_t before;		/* size, to go back to */
-	bool made;
 	bool is_mailbox;	/* his own; else a file that was named */
 	bool is_foreign;	/* somebody else's */
 	uid_t owner;
@@ -71,7 +72,6 @@ static int open_mbox(struct mbox *m)
 	    ? sys_openat(AT_FDCWD, m->path, flags | O_NOFOLLOW, 0)
 	    : sys_open_beneath(m->dir, m->path, flags, 0);
 	if (m->fd < 0 && errno == ENOENT) {
-		m->made = true;
 		m->fd = m->path[0] == '/'
 		    ? sys_openat(AT_FDCWD, m->path, flags | O_CREAT | O_EXCL |
 			O_NOFOLLOW, 0600)
@@ -251,6 +251,28 @@ static int end_what_is_there(const struct mbox *m)
 	return sys_write_all(m->fd, "\n\n", last[n - 1] == '\n' ? 1 : 2);
 }
 
+/*
+ * What is in a file whose name a power cut takes away is lost with it. A
+ * directory that may be written and not read cannot be synced by itself.
+ */
+static int sync_name(const struct mbox *m)
+{
+	const char *slash = strrchr(m->path, '/');
+	size_t n = slash == NULL ? 0 : (size_t)(slash - m->path);
+	char dir[4096] = ".";
+
+	if (n >= sizeof(dir)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (slash != NULL)
+		snprintf(dir, sizeof(dir), "%.*s", n == 0 ? 1 : (int)n,
+		    m->path);
+	if (sys_fsync_dir(m->dir, dir) == 0)
+		return 0;
+	return errno == EACCES ? sys_syncfs(m->fd) : -1;
+}
+
 static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 {
 	struct stat st;
@@ -264,6 +286,7 @@ static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 		return -1;
 	}
 	if ((!S_ISREG(st.st_mode) || (take_zeros_away(m) == 0 &&
+	    (m->before > 0 || sync_name(m) == 0) &&
 	    end_what_is_there(m) == 0)) &&
 	    write_message(j, m->fd, damaged) == 0 &&
 	    (!S_ISREG(st.st_mode) || sys_fdatasync_sure(m->fd) == 0))
@@ -273,22 +296,6 @@ static int append(struct delivery_job *j, struct mbox *m, bool *damaged)
 		sys_ftruncate(m->fd, m->before);
 	errno = err;
 	return -1;
-}
-
-/* The name of a file that was made is to be durable, too. */
-static int sync_name(const struct mbox *m)
-{
-	char dir[4096];
-	const char *slash = strrchr(m->path, '/');
-	size_t n = slash == NULL ? 0 : (size_t)(slash - m->path);
-
-	if (slash == NULL)
-		return sys_fsync_dir(m->dir, ".");
-	if (n >= sizeof(dir))
-		return -1;
-	memcpy(dir, m->path, n);
-	dir[n] = '\0';
-	return sys_fsync_dir(m->dir, n == 0 ? "/" : dir);
 }
 
 void deliver_mbox(struct delivery_job *j, int dir, const char *path,
@@ -302,7 +309,7 @@ void deliver_mbox(struct delivery_job *j, int dir, const char *path,
 
 	if (dotlock_take(&m.lock, dir, path, deadline) < 0 ||
 	    open_mbox(&m) < 0 || lock_file(m.fd, deadline) < 0 ||
-	    append(j, &m, &damaged) < 0 || (m.made && sync_name(&m) < 0))
+	    append(j, &m, &damaged) < 0)
 		err = errno;
 	if (m.fd >= 0)
 		sys_close(m.fd);

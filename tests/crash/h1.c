@@ -15,14 +15,12 @@
  * First the same is done with orders that are known to break a promise. If
  * the harness does not catch each of them it is blind, and says so.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +28,7 @@
 #include "queue/commit.h"
 #include "queue/done.h"
 #include "queue/recover.h"
+#include "scratch.h"
 #include "shadow.h"
 
 #define MESSAGES 4
@@ -131,14 +130,6 @@ static char *fill(uint64_t id, uint32_t octets)
 		text[i] = (char)(x >> 16);
 	}
 	return text;
-}
-
-static void must(int rc, const char *what)
-{
-	if (rc >= 0)
-		return;
-	fprintf(stderr, "crash-h1: %s: %s\n", what, strerror(errno));
-	_exit(3);
 }
 
 static struct queue_recipient recipients[RECIPIENTS] = {
@@ -570,28 +561,6 @@ static void check(struct run *run, int dir, const char *name,
 	queue_spool_close(&s);
 }
 
-static void wipe(int dir)
-{
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY);
-	DIR *d = fdopendir(copy);
-	struct dirent *e;
-
-	while ((e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		if (unlinkat(dir, e->d_name, 0) < 0 && errno == EISDIR) {
-			int sub = openat(dir, e->d_name,
-			    O_RDONLY | O_DIRECTORY);
-
-			wipe(sub);
-			close(sub);
-			unlinkat(dir, e->d_name, AT_REMOVEDIR);
-		}
-	}
-	closedir(d);
-}
-
 static void prepare(struct run *run)
 {
 	struct queue_spool s;
@@ -707,15 +676,6 @@ static struct total storm(struct run *run, unsigned long kills,
 	return t;
 }
 
-static int open_dir(const char *base, const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	must(mkdir(path, 0700), path);
-	return open(path, O_RDONLY | O_DIRECTORY);
-}
-
 /* Every losing order has to be caught, else a pass would mean nothing. */
 static int try_controls(struct run *run, unsigned *seed)
 {
@@ -744,34 +704,13 @@ static int usage(void)
 	return 64;
 }
 
-static void *shared(size_t n)
-{
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	must(p == MAP_FAILED ? -1 : 0, "mmap");
-	return p;
-}
-
 /* A spool, an image and a shadow of its own below base. */
 static void begin(struct run *run, const char *base, char root[128])
 {
-	snprintf(root, 128, "%s/postern-h1-XXXXXX", base);
-	must(mkdtemp(root) == NULL ? -1 : 0, root);
-	run->live = open_dir(root, "live");
-	run->image = open_dir(root, "image");
+	scratch_begin(base, root, &run->live, &run->image);
 	run->shadow = shadow_new();
 	must(run->shadow == NULL ? -1 : 0, "mmap");
 	run->promise = shared(sizeof(*run->promise));
-}
-
-static void end(struct run *run, const char *root)
-{
-	wipe(run->live);
-	wipe(run->image);
-	unlinkat(run->live, "../live", AT_REMOVEDIR);
-	unlinkat(run->image, "../image", AT_REMOVEDIR);
-	rmdir(root);
 }
 
 static struct total storms(const char *base, unsigned long kills, int jobs,
@@ -793,7 +732,7 @@ static struct total storms(const char *base, unsigned long kills, int jobs,
 			continue;
 		begin(&run, base, root);
 		totals[j] = storm(&run, share, 4 * share + 100, &mine);
-		end(&run, root);
+		scratch_end(root, run.live, run.image);
 		_exit(0);
 	}
 	while (wait(&status) > 0)
@@ -820,8 +759,7 @@ int main(int argc, char **argv)
 	unsigned long kills = 100000;
 	long jobs = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned seed = (unsigned)clock_wall(), given;
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-	    : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	const char *base = "";
 	struct run run = { 0 };
 	char root[128];
 	struct total t;
@@ -844,7 +782,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	begin(&run, base, root);
 	blind = try_controls(&run, &seed);
-	end(&run, root);
+	scratch_end(root, run.live, run.image);
 	verbose = true;
 	start = clock_now();
 	t = storms(base, kills, (int)jobs, &seed);

@@ -16,19 +16,18 @@
  * First the same is done with syncs left out. If the harness does not
  * catch each of these it is blind, and says so.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
+#include "scratch.h"
 #include "shadow.h"
 #include "store/delivery.h"
 #include "store/mailbox.h"
@@ -80,14 +79,6 @@ struct run {
 };
 
 static bool verbose;
-
-static void must(int rc, const char *what)
-{
-	if (rc >= 0)
-		return;
-	fprintf(stderr, "crash-store: %s: %s\n", what, strerror(errno));
-	_exit(3);
-}
 
 /* --- the child --- */
 
@@ -412,27 +403,6 @@ static int check(struct run *run, int root, const char *what)
 	return v.broken;
 }
 
-static void wipe(int dir)
-{
-	DIR *d = fdopendir(openat(dir, ".", O_RDONLY | O_DIRECTORY));
-	struct dirent *e;
-
-	while ((e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		if (unlinkat(dir, e->d_name, 0) < 0 && errno == EISDIR) {
-			int sub = openat(dir, e->d_name,
-			    O_RDONLY | O_DIRECTORY);
-
-			wipe(sub);
-			close(sub);
-			unlinkat(dir, e->d_name, AT_REMOVEDIR);
-		}
-	}
-	closedir(d);
-}
-
 /* A store with two mailboxes; every second time with uid lists. */
 static void prepare(struct run *run)
 {
@@ -499,15 +469,6 @@ static unsigned long storm(struct run *run, unsigned long kills,
 	return done;
 }
 
-static int open_dir(const char *base, const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	must(mkdir(path, 0700), path);
-	return open(path, O_RDONLY | O_DIRECTORY);
-}
-
 /* Damaged lists are what the harness makes: they need no line each. */
 static void silent(enum log_level level, struct str line, void *ctx)
 {
@@ -525,8 +486,7 @@ int main(int argc, char **argv)
 	};
 	unsigned long kills = 10000, done;
 	unsigned seed = (unsigned)clock_wall(), given;
-	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm"
-	    : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	const char *base = "";
 	int64_t start = clock_now();
 	int c, blind = 0, violations = 0;
 	struct run run = { 0 };
@@ -546,14 +506,10 @@ int main(int argc, char **argv)
 	given = seed;
 	log_set_sink(silent, NULL);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	snprintf(root, sizeof(root), "%s/postern-h1-XXXXXX", base);
-	must(mkdtemp(root) == NULL ? -1 : 0, root);
-	run.live = open_dir(root, "live");
-	run.image = open_dir(root, "image");
+	scratch_begin(base, root, &run.live, &run.image);
 	run.shadow = shadow_new();
-	run.promise = mmap(NULL, sizeof(*run.promise),
-	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	must(run.shadow == NULL || run.promise == MAP_FAILED ? -1 : 0, "mmap");
+	run.promise = shared(sizeof(*run.promise));
+	must(run.shadow == NULL ? -1 : 0, "mmap");
 	for (int order = 1; order < ORDER_COUNT; order++) {
 		int caught = 0;
 
@@ -571,10 +527,6 @@ int main(int argc, char **argv)
 	printf("crash-store: %s: %lu kills, %d violations, %.1f s, seed %u\n",
 	    order_names[ORDER_OURS], done, violations,
 	    (double)(clock_now() - start) / 1e6, given);
-	wipe(run.live);
-	wipe(run.image);
-	unlinkat(run.live, "../live", AT_REMOVEDIR);
-	unlinkat(run.image, "../image", AT_REMOVEDIR);
-	rmdir(root);
+	scratch_end(root, run.live, run.image);
 	return blind > 0 || violations > 0 || done < kills ? 1 : 0;
 }

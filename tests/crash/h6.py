@@ -112,14 +112,6 @@ def free(path):
         os.unlink(os.path.join(path, "filler"))
 
 
-def only_boxed(v):
-    """Lost from the mbox alone: that was seen in one of 92 positions,
-    and is not understood yet."""
-    lost = [line for line in v.text.splitlines() if line.startswith("LOST ")]
-    return len(lost) == v.lost > 0 and all(BOXED in line for line in lost) and \
-        not (v.damaged or v.duplicated or v.residue or v.died)
-
-
 class Position:
     def __init__(self, bed, number, seed, writes, save=None):
         self.bed, self.number, self.save = bed, number, save
@@ -196,10 +188,7 @@ class Position:
 
     def judge(self, when, log):
         v = self.bed.ask(self.proof, log)
-        if not v.ok and only_boxed(v):
-            print(f"h6: {self}: {when}: known, and open "
-                  f"(doc/reliability.md): {v.text}", flush=True)
-        elif not v.ok:
+        if not v.ok:
             self.problems.append(f"{when}: {v.text}")
         return v
 

@@ -1,9 +1,16 @@
 TOOLS += crash-h1
-crash-h1_SRCS := tests/crash/h1.c tests/crash/shadow.c
+crash-h1_SRCS := tests/crash/h1.c tests/crash/scratch.c tests/crash/shadow.c
 crash-h1_LIBS := queue base
 TOOLS += crash-store
-crash-store_SRCS := tests/crash/h1_store.c tests/crash/shadow.c
+crash-store_SRCS := tests/crash/h1_store.c tests/crash/scratch.c \
+	tests/crash/shadow.c
 crash-store_LIBS := store base
+TOOLS += crash-mbox
+crash-mbox_SRCS := tests/crash/h1_mbox.c tests/crash/scratch.c \
+	tests/crash/shadow.c local/deliver_mbox.c local/dotlock.c \
+	local/deliver_common.c
+crash-mbox_LIBS := queue msgs ipc base
+crash-mbox_LDLIBS := $(OPENSSL_LDLIBS)
 TOOLS += crash-swap
 crash-swap_SRCS := tests/crash/swap.c
 TOOLS += crash-recorder crash-replay crash-losing

@@ -467,6 +467,33 @@ static void see_tmp(const struct mailbox *m, const char *dir)
 		closedir(d);
 }
 
+/*
+ * Up to the next line that begins with "From "; taken off rest. Where a crash
+ * cut the next message in that very word, what is left of it is not this
+ * one's.
+ */
+static struct str take_of_mbox(struct str *rest)
+{
+	static const struct str from = STR("From ");
+	ssize_t next = str_starts(*rest, from) ? 0
+	    : str_find(*rest, STR("\nFrom "));
+	struct str one = str_sub(*rest, 0, next < 0 ? rest->n
+	    : str_starts(*rest, from) ? 0 : (size_t)next + 1);
+
+	*rest = str_from(*rest, one.n);
+	/* the empty line that ends each */
+	if (str_ends(one, STR("\n\n")))
+		one.n--;
+	for (size_t n = 1; n < from.n; n++) {
+		char cut[8];
+
+		snprintf(cut, sizeof(cut), "\n\n%.*s\n", (int)n, from.p);
+		if (str_ends(one, str_of(cut)))
+			one.n -= n + 2;
+	}
+	return one;
+}
+
 /* RFC 4155: each message behind a line that begins with "From ". */
 static void see_mbox(const struct mailbox *m, const char *path)
 {
@@ -479,19 +506,10 @@ static void see_mbox(const struct mailbox *m, const char *path)
 	while (rest.n > 0 && rest.p[rest.n - 1] == '\0')
 		rest.n--;
 	while (str_starts(rest, STR("From "))) {
-		ssize_t at = str_chr(rest, '\n'), next;
-		struct str one;
+		ssize_t at = str_chr(rest, '\n');
 
 		rest = str_from(rest, at < 0 ? rest.n : (size_t)at + 1);
-		next = str_starts(rest, STR("From ")) ? 0
-		    : str_find(rest, STR("\nFrom "));
-		one = str_sub(rest, 0, next < 0 ? rest.n
-		    : (size_t)next + (next > 0));
-		rest = str_from(rest, one.n);
-		/* the empty line that ends each */
-		if (str_ends(one, STR("\n\n")))
-			one.n--;
-		content_judge(m->oracle, one, &in);
+		content_judge(m->oracle, take_of_mbox(&rest), &in);
 	}
 	release(file);
 }

@@ -276,8 +276,7 @@ def our_kill(t):
 
 def make_mbox(t, *parts):
     shutil.rmtree(t.box)
-    t.write(t.box, b"".join(b"From x@y Thu Jan  1 00:00:00 2026\n" +
-                            p.replace(b"\r\n", b"\n") for p in parts))
+    t.write(t.box, b"".join(FROM + p.replace(b"\r\n", b"\n") for p in parts))
 
 
 def mbox(t):
@@ -294,6 +293,24 @@ def mbox_swallowed(t):
     torn = t.sent("A-1", acked=False)[:700]
     t.ledger.killed("deliver", 5)
     make_mbox(t, torn, t.sent("A-2") + b"\n")
+
+
+FROM = b"From x@y Thu Jan  1 00:00:00 2026\n"
+
+
+def mbox_cut_in_its_first_line(t):
+    """Its line was ended before the next one was appended."""
+    text = t.sent("A-1")
+    t.ledger.killed("deliver", 5)
+    make_mbox(t, t.sent("A-2") + b"\n" + FROM[:20] + b"\n\n" + FROM + text +
+              b"\n")
+
+
+def mbox_cut_in_its_first_word(t):
+    text = t.sent("A-1")
+    t.ledger.killed("deliver", 5)
+    make_mbox(t, t.sent("A-2") + b"\n" + FROM[:3] + b"\n\n" + FROM + text +
+              b"\n")
 
 
 def behind_the_mark(t):
@@ -325,6 +342,8 @@ ROWS = [
     (segfault, "00001"),
     (foreign_kill, "00001"), (our_kill, "00000"), (mbox, "00000"),
     (mbox_cut, "00000"), (mbox_swallowed, "11000"),
+    (mbox_cut_in_its_first_line, "00000"),
+    (mbox_cut_in_its_first_word, "00000"),
     (behind_the_mark, "10000"),
 ]
 

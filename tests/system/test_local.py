@@ -376,6 +376,19 @@ def test_a_maildir_of_somebody_else_gets_nothing(local, part):
     assert not glob.glob(os.path.join(box.spool, "lucy/*/*"))
 
 
+def test_an_mbox_may_be_in_a_directory_that_cannot_be_read(local):
+    """Its name is made durable by a sync of the whole file system."""
+    box = local()
+    hidden = os.path.join(box.out, "hidden")
+    os.mkdir(hidden)
+    os.chmod(hidden, 0o333)
+    box.start(f"file: {hidden}/file\n")
+    for _ in range(2):  # one that is missing, and one that is empty
+        box.wait_status(box.send("file"), "sent")
+        assert len(mailbox.mbox(f"{hidden}/file")) == 1
+        os.truncate(f"{hidden}/file", 0)
+
+
 def test_a_maildir_that_forward_names_is_made_and_filled(local):
     box = local("home_mailbox=mbox")
     named = box.home("lucy", "Mail", "lists")
