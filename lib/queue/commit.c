@@ -324,6 +324,20 @@ static int write_rest(struct queue_commit *c, struct queue_header *h)
 	return sys_pwrite_all(c->fd, raw, sizeof(raw), 0);
 }
 
+/*
+ * Of a file that was written whole and whose sync failed: whoever reads it
+ * finds no message, which was refused. (A power cut may yet find one, as after
+ * a sync that never returned.)
+ */
+static int take_back(struct queue_commit *c, int error)
+{
+	static const unsigned char blank[QUEUE_HEADER_SIZE];
+
+	/* Where not even that can be written, it is found and may come twice. */
+	sys_pwrite_all(c->fd, blank, sizeof(blank), 0);
+	return fail(c, error);
+}
+
 int queue_commit(struct queue_commit *c, struct queue_envelope *e,
     const char **why_r)
 {
@@ -344,7 +358,7 @@ int queue_commit(struct queue_commit *c, struct queue_envelope *e,
 	/* The octets and what it takes to find them; in a file that was
 	 * written before that is no metadata at all. */
 	if (sys_fdatasync_sure(c->fd) < 0)
-		return fail(c, errno);
+		return take_back(c, errno);
 	/*
 	 * Where leases do not work, qmgr may have unlinked a file that it
 	 * took for abandoned. Without a name there is no promise.

@@ -44,8 +44,9 @@ ssize_t queue_commit_pread(struct queue_commit *, void *p, size_t n,
     uint64_t at);
 /*
  * Writes what is missing and syncs: when it returns 0 the message is on
- * stable storage. Sets envelope->size. After -1 (why_r, errno) the file must
- * not be used again: a failed sync is never retried. Once only.
+ * stable storage. Sets envelope->size. After -1 (why_r, errno) the file is no
+ * message and must not be used again: a failed sync is never retried. Once
+ * only.
  */
 int queue_commit(struct queue_commit *, struct queue_envelope *,
     const char **why_r);

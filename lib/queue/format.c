@@ -33,8 +33,9 @@
  *	(nothing)
  *
  * What fails while it runs: a write or sync of queue_commit() makes the file
- * unusable (it is released, the client hears 451) and no sync is tried
- * twice, because the kernel may have marked the lost pages clean.
+ * unusable (its header is made blank, it is released, the client hears 451)
+ * and no sync is tried twice, because the kernel may have marked the lost
+ * pages clean.
  */
 #include <string.h>
 #include "base/crc32c.h"

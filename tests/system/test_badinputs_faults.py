@@ -225,7 +225,14 @@ def test_a_failed_call_is_a_temporary_failure(program, calls, error, reply):
         wait_until(lambda: inst.command("postern", "queue", "flush") and
                    len(inst.messages("user@local.test")) >= len(subjects),
                    what="delivery of what was taken")
-        assert sorted(subjects) == sorted(
+        # and nothing comes later
+        wait_until(lambda: inst.command("postqueue", "-j").stdout == "",
+                   what="an empty queue")
+        inst.stop()
+        inst.start()
+        qid = inst.send("user@local.test", "Subject: last\r\n\r\nx\r\n")
+        inst.wait_log(f"{qid}: removed")
+        assert sorted([*subjects, b"last"]) == sorted(
             re.search(rb"Subject: (\w+)", m)[1]
             for m in inst.messages("user@local.test"))
     finally:

@@ -289,6 +289,35 @@ static void a_failed_sync_is_not_tried_again(void **state)
 	end(&p);
 }
 
+/* Small ones are written at once, others as they come. */
+static void what_a_failed_sync_refused_is_no_message(void **state)
+{
+	static const size_t sizes[] = { 1, 300000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct queue_envelope e = sample();
+		char *content = filler(sizes[i]);
+		struct place p = begin();
+		struct queue_commit *c;
+		const char *why;
+		int count = 0;
+
+		queue_commit_begin(&c, p.fd, ID, 1000000);
+		assert_int_equal(queue_commit_append(c,
+		    str_n(content, sizes[i])), 0);
+		sys_set_hook(fail_sync, &count);
+		assert_int_equal(queue_commit(c, &e, &why), -1);
+		assert_int_equal(errno, EIO);
+		sys_set_hook(NULL, NULL);
+		queue_commit_end(&c);
+		assert_int_equal(queue_classify(p.fd, ID, true, &why),
+		    QUEUE_KIND_TORN);
+		free(content);
+		end(&p);
+	}
+}
+
 static void a_file_without_a_name_cannot_be_committed(void **state)
 {
 	struct queue_envelope e = sample();
@@ -561,6 +590,7 @@ int main(void)
 		cmocka_unit_test(what_is_spliced_in_stands_where_it_was_put),
 		cmocka_unit_test(a_commit_over_its_limit_fails_for_good),
 		cmocka_unit_test(a_failed_sync_is_not_tried_again),
+		cmocka_unit_test(what_a_failed_sync_refused_is_no_message),
 		cmocka_unit_test(a_file_without_a_name_cannot_be_committed),
 		cmocka_unit_test(
 		    an_envelope_that_could_break_a_line_is_refused),
