@@ -10,10 +10,12 @@ the same bound as far as the machine is quiet enough to tell.
 
 A pair is a wrong password and an unknown name, one after the other, in
 random order. The median of the pairs' differences has a confidence interval
-that needs no distribution (order statistics of the sign test, 99.9 %). The
-bound is 5 % of the median time: passed when the interval is inside of it,
-failed when it is outside, and until then more pairs are made. To be
-"significantly different" is no failure: with enough pairs a microsecond is.
+that needs no distribution (order statistics of the sign test, six standard
+deviations: it misses the median once in 500 million; all looks of all tests
+together raise a false alarm less than once in a million runs). The bound is
+5 % of the median time: passed when the interval is inside of it, failed when
+it is outside, and until then more pairs are made. To be "significantly
+different" is no failure: with enough pairs a microsecond is.
 """
 import base64
 import concurrent.futures
@@ -30,10 +32,10 @@ import pytest
 from conftest import PASSWORD, wait_until
 
 BOUND = 0.05            # of the median
-Z = 3.29                # 99.9 %
-FIRST, MOST = 60, 1920      # pairs
+Z = 6                   # standard deviations
+FIRST, MOST = 60, 7680      # pairs
 
-SETS = ["auth_failure_delay=0", "login_failure_limit=100",
+SETS = ["auth_failure_delay=0", "login_failure_limit=100", "login_timeout=1h",
         "smtpd_login_failure_limit=1000", "smtpd_hard_error_limit=1000",
         "smtpd_error_sleep_time=0", "smtpd_sasl_auth_enable=yes"]
 
@@ -253,16 +255,17 @@ class Comparison:
                 f"({100 * low / b:+.2f} to {100 * high / b:+.2f} %), "
                 f"longer in {100 * more:.0f} % of the pairs")
 
-    def decide(self):
+    def decide(self, pairs):
+        """The verdict about self.cpu or self.wall, once there is one."""
         n = FIRST
         while True:
             self.run(n)
-            if self.verdict(self.cpu) != "open" or n >= MOST:
+            if self.verdict(pairs) != "open" or n >= MOST:
                 break
             n *= 2
         print(self.describe("auth's processors", self.cpu))
         print(self.describe("the wall", self.wall))
-        return self.verdict(self.cpu)
+        return self.verdict(pairs)
 
 
 def unknown_name():
@@ -276,7 +279,7 @@ def test_a_failed_login_takes_the_same_time_for_all_reasons(quick, user):
     c = Comparison(quick, user,
                    unknown_name if "@" in user
                    else lambda: unknown_name().split("@")[0])
-    assert c.decide() == "same"
+    assert c.decide(c.cpu) == "same"
     # A busy machine leaves it open; what it must not say is "different".
     assert Comparison.verdict(c.wall) != "different"
 
@@ -291,8 +294,8 @@ def test_a_hash_that_is_skipped_is_seen(new_instance):
                       for i in range(3)))
     assert inst.command("postern", "start").returncode == 0
     c = Comparison(inst, "anna@our.test", unknown_name)
-    assert c.decide() == "different"
-    assert Comparison.verdict(c.wall) == "different"
+    assert c.decide(c.cpu) == "different"
+    assert c.decide(c.wall) == "different"
 
 
 # --- the delay ---
@@ -309,20 +312,23 @@ def attempt(inst, user, source, password="wrong"):
 
 
 def test_delays_grow_by_network_and_by_user(new_instance):
+    # long, so that a busy machine is no delay
+    delay = 4
     inst = new_instance(sets=SETS[1:] + [
-        "auth_failure_delay=1s", "auth_failure_delay_limit=2s",
+        f"auth_failure_delay={delay}s", f"auth_failure_delay_limit={2*delay}s",
         "auth_failure_soft_limit=2"])
 
-    def failure(user, source, least):
+    def failure(user, source, times):
         status, took = attempt(inst, user, source)
         assert status == b"NO"
         # how much longer is the machine's doing
-        assert least <= took < least + 5, (user, source, took)
+        assert times * delay <= took, (user, source, took)
 
-    def good(user, source, least):
+    def good(user, source, times):
         status, took = attempt(inst, user, source, PASSWORD)
         assert status == b"OK"
-        assert least <= took < least + 0.9, (user, source, took)
+        assert times * delay <= took < (times + 1) * delay, \
+            (user, source, took)
 
     def two_more():
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -353,7 +359,7 @@ def test_delays_grow_by_network_and_by_user(new_instance):
 def test_failures_of_one_do_not_hold_up_the_others(new_instance):
     """Hundred guesses wait for their answers; a good login does not."""
     inst = new_instance(sets=SETS[1:] + [
-        "auth_failure_delay=20s", "auth_failure_delay_limit=20s",
+        "auth_failure_delay=60s", "auth_failure_delay_limit=60s",
         "login_client_connection_limit=0"])
     wires = []
     try:
@@ -365,7 +371,7 @@ def test_failures_of_one_do_not_hold_up_the_others(new_instance):
         wait_until(lambda: len(re.findall("unknown user", inst.log())) >= 100,
                    what="the guesses")
         status, took = attempt(inst, "anna", "127.0.5.1", PASSWORD)
-        assert status == b"OK" and took < 5
+        assert status == b"OK" and took < 30
     finally:
         for w in wires:
             w.sock.close()
