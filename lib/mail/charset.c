@@ -4,7 +4,7 @@
 #include "mail/charset.h"
 #include "mail/charset_tables.h"
 
-enum kind { KIND_ASCII, KIND_UTF8, KIND_TABLE, KIND_ICONV };
+enum kind { KIND_ASCII, KIND_UTF8, KIND_TABLE, KIND_ICONV, KIND_UTF16 };
 
 struct mail_charset {
 	const char *name;
@@ -32,10 +32,17 @@ static const struct mail_charset multi[] = {
 	{ "euc-kr", KIND_ICONV, NULL, "CP949", 4 },
 	{ "shift_jis", KIND_ICONV, NULL, "CP932", 5 },
 	{ "iso-2022-kr", KIND_ICONV, NULL, "ISO-2022-KR", 6 },
-	{ "utf-16", KIND_ICONV, NULL, "UTF-16", 7 },
-	{ "utf-16be", KIND_ICONV, NULL, "UTF-16BE", 8 },
-	{ "utf-16le", KIND_ICONV, NULL, "UTF-16LE", 9 },
+	{ "utf-16be", KIND_ICONV, NULL, "UTF-16BE", 7 },
+	{ "utf-16le", KIND_ICONV, NULL, "UTF-16LE", 8 },
+	/*
+	 * What its first octets say (mail_charset_of_text()). Not the C
+	 * library's UTF-16: once it has met a mark of the other order it
+	 * stays with that order for all later texts.
+	 */
+	{ "utf-16", KIND_UTF16, NULL, "UTF-16BE", 9 },
 };
+#define UTF16BE (&multi[7])
+#define UTF16LE (&multi[8])
 #define MULTI_COUNT (sizeof(multi) / sizeof(multi[0]))
 
 /* Opened once before threads; each descriptor has a conversion state and so
@@ -245,6 +252,30 @@ static ssize_t convert_iconv(iconv_t cd, struct str in, bool more,
 	return out->failed ? -1 : (ssize_t)(in.n - left);
 }
 
+/* RFC 2781 4.3 */
+const struct mail_charset *mail_charset_of_text(
+    const struct mail_charset *charset, struct str start)
+{
+	if (charset->kind != KIND_UTF16)
+		return charset;
+	return str_starts(start, STR("\xff\xfe")) ? UTF16LE : UTF16BE;
+}
+
+/* A text from its first octet on, without the mark. */
+static ssize_t convert_utf16(const struct mail_charset *charset,
+    struct str in, bool more, struct buf *out)
+{
+	size_t mark = str_starts(in, STR("\xff\xfe")) ||
+	    str_starts(in, STR("\xfe\xff")) ? 2 : 0;
+	ssize_t r;
+
+	if (in.n < 2 && more)
+		return 0;
+	r = mail_charset_convert(mail_charset_of_text(charset, in),
+	    str_from(in, mark), more, out);
+	return r == -1 ? -1 : r + (ssize_t)mark;
+}
+
 ssize_t mail_charset_convert(const struct mail_charset *charset, struct str in,
     bool more, struct buf *out)
 {
@@ -252,6 +283,8 @@ ssize_t mail_charset_convert(const struct mail_charset *charset, struct str in,
 
 	if (in.n == 0)
 		return 0;
+	if (charset->kind == KIND_UTF16)
+		return convert_utf16(charset, in, more, out);
 	if (charset->kind == KIND_UTF8)
 		return convert_utf8(in, more, out);
 	if (charset->kind != KIND_ICONV)

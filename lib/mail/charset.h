@@ -32,6 +32,13 @@ extern const struct mail_charset *const mail_charset_ascii;
  */
 ssize_t mail_charset_convert(const struct mail_charset *, struct str in,
     bool more, struct buf *out);
+/*
+ * For a text that comes in pieces: the order of UTF-16 is known by its first
+ * two octets only (RFC 2781 4.3; big-endian without a mark). Of other sets
+ * the set itself.
+ */
+const struct mail_charset *mail_charset_of_text(const struct mail_charset *,
+    struct str start);
 /* All of it. 0 or -1 (out's limit). */
 int mail_charset_to_utf8(const struct mail_charset *, struct str in,
     struct buf *out);

@@ -226,6 +226,9 @@ static int drain(struct pipe *p, bool last, struct match *m)
 	struct str s = buf_str(&p->decoded);
 	ssize_t used, lf = str_rchr(s, '\n');
 
+	if (!last && s.n < 2)
+		return 0;
+	p->charset = mail_charset_of_text(p->charset, s);
 	if (!last && lf != -1)
 		s.n = (size_t)lf + 1;
 	buf_reset(&p->utf8);

@@ -46,6 +46,11 @@ static void text_becomes_valid_utf8(void **state)
 		{ "shift_jis", STR("\x93\xfa\x93"),
 		    "\xe6\x97\xa5\xef\xbf\xbd" },
 		{ "utf-16be", STR("\0a\x20\xac"), "a\xe2\x82\xac" },
+		/* each text has its own order, whatever was before */
+		{ "utf-16", STR("\xfe\xff\0a"), "a" },
+		{ "utf-16", STR("\xff\xfe" "a\0"), "a" },
+		{ "utf-16", STR("\xfe\xff\0a"), "a" },
+		{ "utf-16", STR("\0a\0b"), "ab" },
 	};
 	struct buf b;
 
