@@ -233,6 +233,18 @@ static void reset(struct reader *r)
 	memset(r->uids, 0, sizeof(r->uids));
 }
 
+/* What follows FLAGS when a mailbox was opened: PERMANENTFLAGS, EXISTS. */
+static bool is_opening(struct str in)
+{
+	struct str line = STR_NONE;
+
+	for (unsigned i = 0; i < 2 && str_split(&in, '\n', &line); i++)
+		if (!str_starts(line, STR("* OK [PERMANENTFLAGS ")))
+			break;
+	return str_starts(line, STR("* ")) &&
+	    str_ends(line, STR(" EXISTS\r"));
+}
+
 static void judge(struct str out, size_t plain)
 {
 	static struct reader r;
@@ -260,8 +272,7 @@ static void judge(struct str out, size_t plain)
 		str_word(&rest, " ", &what);
 		if (str_eq_c(what, "BYE"))
 			r.bye = true;
-		if (str_eq_c(what, "FLAGS") && str_starts(r.in, STR("* ")) &&
-		    str_find(str_sub(r.in, 0, 40), STR(" EXISTS")) >= 0)
+		if (str_eq_c(what, "FLAGS") && is_opening(r.in))
 			reset(&r);
 		if (str_find(line, STR("* OK [CLOSED]")) == 0)
 			reset(&r);
