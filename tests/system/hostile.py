@@ -98,6 +98,7 @@ class HostileNames:
     def __init__(self):
         self.records = {}   # (owner, type) -> [(kind, data, origin)]
         self.odd = {}       # (owner, type) -> (how, arguments)
+        self.made = {}      # (owner, type) -> what collect() made
         self.asked = {}
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.tcp = socket.socket()
@@ -128,6 +129,12 @@ class HostileNames:
                 self.odd[owner.replace("@", domain).lower(),
                          TYPES[kind]] = (what, rest)
 
+    def prepare(self):
+        """When all is added: a resolver does not wait until thousands of
+        records are put together."""
+        for name, kind in self.records:
+            self.made[name, kind] = self.collect(name, kind)
+
     def end(self):
         self.ended = True
         self.udp.close()
@@ -147,7 +154,8 @@ class HostileNames:
         name = b".".join(labels).decode("latin1").lower()
         self.asked[name, kind] = self.asked.get((name, kind), 0) + 1
         how, args = self.odd.get((name, kind), (None, []))
-        rcode, answers = self.collect(name, kind)
+        rcode, answers = self.made.get((name, kind)) or \
+            self.collect(name, kind)
         flags = 0x8180
         if how == "SILENT":
             return []

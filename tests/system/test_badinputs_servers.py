@@ -34,8 +34,7 @@ import pytest
 
 import hostile
 import relaynet
-from conftest import (BIN, PATIENCE, is_sanitized, make_instance,
-                      wait_until)
+from conftest import BIN, is_sanitized, make_instance, wait_until
 from hostile import table
 
 TIMEOUTS = ("smtp_helo_timeout", "smtp_mail_timeout", "smtp_rcpt_timeout",
@@ -121,11 +120,12 @@ class Servers(Site):
             self.names.add(case.domain, "{{ANS @ MX 5 mx.@}}"
                            f"{{{{ANS mx.@ A {case.host}}}}}")
         self.mail.start()
+        self.names.prepare()
         self.instance = make_instance(users=("anna",), sets=[
             "mynetworks=127.0.0.0/8", "inet_protocols=ipv4",
             f"dns_servers=127.0.0.1@{self.names.port}",
             "dns_trust_anchor_file=", f"smtp_tcp_port={self.mail.port}",
-            "smtp_tls_loglevel=1"] + [f"{t}=6s" for t in TIMEOUTS])
+            "smtp_tls_loglevel=1"] + [f"{t}=20s" for t in TIMEOUTS])
         self.peak = 0
         for case in CASES:
             self.instance.send(case.rcpt, sender="anna@our.test",
@@ -218,9 +218,10 @@ class Names(Site):
             self.names.add(self.domains[row.id], row.input
                            .replace("SINK", "127.4.1.1")
                            .replace("CLIENT", self.clients[row.id]))
+        self.names.prepare()
         self.instance = make_instance(users=("anna",), sets=[
             "mynetworks=127.0.0.0/8", "inet_protocols=ipv4",
-            f"dns_servers=127.0.0.1@{self.names.port}", "dns_timeout=5s",
+            f"dns_servers=127.0.0.1@{self.names.port}", "dns_timeout=20s",
             "dns_trust_anchor_file=", f"smtp_tcp_port={self.mail.port}",
             "smtpd_sender_restrictions=reject_unknown_sender_domain"])
         work = [threading.Thread(target=self.ask_bare, daemon=True)]
@@ -234,7 +235,7 @@ class Names(Site):
         for thread in work:
             thread.start()
         for thread in work:
-            thread.join(PATIENCE)
+            thread.join(300)
         wait_until(self.all_tried, what="a result for each row")
 
     def ask_bare(self):
@@ -242,9 +243,9 @@ class Names(Site):
         asked = [r for r in DNS_ROWS if r.state in ASKED_BARE]
         p = subprocess.run(
             [os.path.join(BIN, "dns-bare"), f"127.0.0.1@{self.names.port}",
-             "5"], input="".join(f"{r.state} {self.domains[r.id]}\n"
+             "20"], input="".join(f"{r.state} {self.domains[r.id]}\n"
                                  for r in asked),
-            stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+            stdout=subprocess.PIPE, text=True, timeout=300, check=True)
         found = dict(line.split(" ", 1) for line in p.stdout.splitlines())
         for row in asked:
             kind, said = found[self.domains[row.id]].split(" ", 1)
