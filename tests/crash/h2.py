@@ -41,50 +41,56 @@ class Kills(points.Points):
         suite = self.suite
         if self.options.apart or program in AGENTS:
             self.wait_open()
+        token = self.begin(way, f"{way}-{program}-{n}")
         self.tracer.forget()
         count = suite.count_alive(program)
         self.tracer.command(f"rule {program} * {n} {action}")
-        token = suite.new_token(f"{way}-{program}-{n}")
         result = self.send(way, token)
         fired = self.wait_moment(way, token, result)
         self.tracer.command("off")
         if fired is None:
             if result != "acked":
                 suite.problem(f"STUCK {token}: {result} without a kill")
+            self.tell(token, suite.ways[way].wrong(token, result))
             return False
         self.fired += 1
         if action.startswith("suite") or program == "master":
             self.begin_again(token)
         else:
             suite.wait_replaced(program, count)
+        self.tell(token, suite.ways[way].wrong(token, result))
         return True
 
-    def path(self, way, program, sample, action):
+    def path(self, way, program, sample, part, action):
+        """part: (k, m), each m-th point from the k-th on."""
+        first, step = part
         self.watch(program)
         if sample:
             most = len(self.record(way, program)) + MISSES
             chance = self.chance(action, way, program)
             for n in sorted(chance.sample(range(1, most + 1),
-                                          min(sample, most))):
+                                          min(sample, most)))[first::step]:
                 self.point(way, program, n, action)
         else:
-            n, missed = 1, 0
+            n, missed = 1 + first, 0
             while missed < MISSES:
                 missed = 0 if self.point(way, program, n, action) \
                     else missed + 1
-                n += 1
+                n += step
         self.tracer.command("watch -")
         self.wait_open()
+        self.goes_through(way)
         self.goes_through()
 
-    def starts(self, program, sample):
+    def starts(self, program, sample, part):
         """The suite starts while call n of that program's start kills it."""
         suite = self.suite
+        first, step = part
         self.tracer.command(f"watch {program}")
         most = len(self.record_start(program))
         chance = self.chance("start", program)
         for n in sorted(chance.sample(range(1, most + 1),
-                                      min(sample, most))):
+                                      min(sample, most)))[first::step]:
             suite.end()
             self.tracer.forget()
             self.tracer.command(f"rule {program} * {n} kill-before")
@@ -101,11 +107,11 @@ class Kills(points.Points):
         self.tracer.command("watch -")
         self.goes_through()
 
-    def do(self, kind, way, program, sample):
+    def do(self, kind, way, program, sample, part):
         if kind == "start":
-            self.starts(program, sample)
+            self.starts(program, sample, part)
         else:
-            self.path(way, program, sample, kind)
+            self.path(way, program, sample, part, kind)
 
 
 def main():
@@ -115,20 +121,19 @@ def main():
     a.add_argument("--apart", action="store_true")
     options = a.parse_args()
     traced.need_machine()
-    if not points.control("rule cleanup write,pwrite64,writev,pwritev@/spool/"
-                          " 1+ pretend", "cleanup"):
+    if not any("LOST" in text for text in points.control(
+            "write,pwrite64,writev,pwritev@/spool/ 1+ pretend", "cleanup")):
         print("h2: a message that was never written was not missed")
         return 1
-    todo = [("kill-before", way, program,
-             points.sample_of(options, way, program))
-            for way, program in points.pairs(options)]
-    if options.suite:
-        todo += [("suite-before", way, program, options.suite)
-                 for way, program in points.pairs(options)
-                 if program != "master"]
+    todo = points.controls(options)
+    for way, program in points.pairs(options):
+        sample = points.sample_of(options, way, program)
+        todo += points.parts("kill-before", way, program, sample)
+        if options.suite and program != "master":
+            todo += points.parts("suite-before", way, program, options.suite)
     if options.starts:
-        todo += [("start", "-", program, options.starts)
-                 for program in points.STARTED]
+        for program in points.STARTED:
+            todo += points.parts("start", "-", program, options.starts)
     return points.run("h2", Kills, todo, options)
 
 

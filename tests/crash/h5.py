@@ -11,7 +11,7 @@ call is not done and returns it. Then:
 
     what was acknowledged arrives, and nothing else was promised: the client
     read a 250 or a 4xx (its own connection may break when the fault was in
-    the program that talks with it);
+    the program that talks with it), and no 250 after a flush that failed;
     no program panicked or died of a signal;
     without the fault the next message goes through.
 
@@ -82,6 +82,7 @@ ERRORS = {
     "inotify_add_watch": ("ENOSPC", "ENOMEM"),
     "inotify_init1": TABLE + ("ENOMEM",),
 }
+FLUSHES = ("fsync", "fdatasync", "syncfs")
 WRITES = ("write", "pwrite64", "writev", "pwritev")
 READS = ("read", "pread64", "readv", "preadv")
 ON_FILE = {
@@ -131,6 +132,18 @@ def errors_of(call, about):
     return ()
 
 
+def is_promised(call, error, path):
+    """Whether who answers must not say yes after that flush has failed."""
+    if call not in FLUSHES or error == "EINTR":
+        return False
+    if path.endswith("/spool/done"):
+        return False    # what agents did; they keep it until it is there
+    # What removes mail goes on where there is no room: the next look at the
+    # directory finds what the list was not told.
+    return not (path.endswith("/postern-uidlist") and
+                error in ("ENOSPC", "EDQUOT"))
+
+
 def without_loader(calls):
     """The calls behind those of the loader of shared libraries, which ends
     the program (or crashes) before a line of ours runs; and how many of each
@@ -169,28 +182,25 @@ class Faults(points.Points):
                 out += [(call, k, e) for e in errors_of(call, about)]
         return out
 
-    def judge(self, program, name, result):
+    def judge(self, way, program, name, result):
         """What the client read."""
         if result == "broken":
             if program not in FACING:
                 self.suite.problem(f"BROKEN OFF {name}")
         elif result.startswith("refused "):
             code = result.split()[1]
-            # SMTP 4xx, EX_TEMPFAIL and EX_OSERR, NO, -ERR; "gone": what was
-            # to be removed is not shown while its file cannot be looked at
-            if not (code[0] == "4" or
-                    code in ("75", "71", "NO", "ERR", "gone")):
+            if not self.suite.ways[way].is_honest(code):
                 self.suite.problem(f"REFUSED {name}: {code}")
 
     def point(self, way, program, site):
         suite = self.suite
         call, k, error = site
         name = f"{way}-{program}-{call}-{k}-{error}"
+        token = self.begin(way, f"{way}-{program}-{k}")
         self.tracer.forget()
         self.tracer.command(f"rule {program} {call} {k} "
                             f"{action_of(call, error)}")
         count = suite.count_alive(program)
-        token = suite.new_token(f"{way}-{program}-{k}")
         suite.ledger(f"fault {name}")
         result = self.send(way, token)
         fired = self.wait_moment(way, token, result)
@@ -201,7 +211,12 @@ class Faults(points.Points):
                               "fault")
             return
         self.fired += 1
-        self.judge(program, f"{name} {token} {' '.join(fired[5:])}", result)
+        told = f"{name} {token} {' '.join(fired[5:])}"
+        self.judge(way, program, told, result)
+        self.tell(told, suite.ways[way].wrong(token, result))
+        if result == "acked" and program in suite.ways[way].promises and \
+                is_promised(call, error, fired[5]):
+            suite.problem(f"PROMISED {told}")
         for event in self.tracer.events:
             if event[0] == "ended" and event[3] != "0" and \
                     event[1] in traced.PERMANENT:
@@ -213,14 +228,15 @@ class Faults(points.Points):
             suite.kill("smtpd", most=99)
         self.goes_through(way, f"after {name}")
 
-    def path(self, way, program, sample):
+    def path(self, way, program, sample, part):
+        first, step = part
         self.watch(program)
         sites = self.sites(self.record(way, program))
         if sample:
             chance = self.chance(way, program)
             sites = sorted(chance.sample(sites, min(sample, len(sites))))
         before = self.descriptors(program)
-        for site in sites:
+        for site in sites[first::step]:
             self.point(way, program, site)
         self.wait_open()
         self.goes_through(way)
@@ -239,13 +255,14 @@ class Faults(points.Points):
                 pass
         return out
 
-    def starts(self, program, sample):
+    def starts(self, program, sample, part):
         suite = self.suite
+        first, step = part
         self.tracer.command(f"watch {program}")
         sites = self.sites(self.record_start(program))
         chance = self.chance("start", program)
-        for call, k, error in sorted(chance.sample(sites, min(sample,
-                                                              len(sites)))):
+        sites = sorted(chance.sample(sites, min(sample, len(sites))))
+        for call, k, error in sites[first::step]:
             name = f"start-{program}-{call}-{k}-{error}"
             suite.end()
             self.tracer.forget()
@@ -263,12 +280,12 @@ class Faults(points.Points):
             self.goes_through("smtp", f"after {name}")
         self.tracer.command("watch -")
 
-    def do(self, kind, way, program, sample):
+    def do(self, kind, way, program, sample, part):
         self.exits = {}
         if kind == "start":
-            self.starts(program, sample)
+            self.starts(program, sample, part)
         else:
-            self.path(way, program, sample)
+            self.path(way, program, sample, part)
         for p, why in self.exits.items():
             self.notes.append(f"{way} {p} ended at: {', '.join(sorted(why))}")
 
@@ -281,16 +298,17 @@ def main():
                    "ends the program when it gets no memory for itself")
     options = a.parse_args()
     traced.need_machine()
-    if not points.control("rule deliver write,pwrite64,writev@/tmp/ 1+ "
-                          "pretend", "deliver", ""):
+    if not points.control("write,pwrite64,writev@/tmp/ 1+ pretend",
+                          "deliver"):
         print("h5: a message that was never written was not missed")
         return 1
-    todo = [("path", way, program,
-             points.sample_of(options, way, program))
-            for way, program in points.pairs(options)]
+    todo = points.controls(options)
+    for way, program in points.pairs(options):
+        todo += points.parts("path", way, program,
+                             points.sample_of(options, way, program))
     if options.starts:
-        todo += [("start", "-", program, options.starts)
-                 for program in points.STARTED]
+        for program in points.STARTED:
+            todo += points.parts("start", "-", program, options.starts)
     return points.run("h5", Faults, todo, options)
 
 

@@ -11,11 +11,26 @@ import time
 
 import traced
 
+PART = 20       # points of a task
 SETTLED = 12    # ms without a call: what a message caused is over
 # In the order in which they start.
 STARTED = ("log", "smtpd", "pickup", "cleanup", "qmgr", "smtp", "local",
            "bounce", "lookup", "dns", "auth", "keys", "limits", "launch",
            "master")
+
+
+# What loses, a way: program, rule, what has to be said of it; `lose`: the
+# harness itself takes the message away when all is done.
+CONTROLS = [
+    ("copy", "imapd", "renameat2@/.Proof/tmp 1+ pretend", ("LOST", "WRONG")),
+    ("move", "imapd", "renameat2@/.Proof/tmp 1+ pretend", ("LOST", "WRONG")),
+    ("hold", "qmgr", "renameat 1+ pretend", ("WRONG",)),
+    ("hold", "qmgr", "lose", ("LOST", "WRONG")),
+    ("release", "qmgr", "renameat 1+ pretend", ("WRONG",)),
+    ("reload", "cleanup", "write,pwrite64,writev,pwritev@/spool/ 1+ pretend",
+     ("LOST",)),
+    ("reload", "master", "openat@/bin/ 1+ fail EMFILE", ("WRONG",)),
+]
 
 
 class Points:
@@ -25,7 +40,7 @@ class Points:
         self.tracer = suite.tracer
         self.fired = self.points = self.refused = self.broken = 0
         self.notes = []         # worth a look, no failure
-        self.open = []          # (way, token) acknowledged, not yet there
+        self.open = []          # (way, token, result) that are not over
 
     def chance(self, *names):
         """Random numbers that only the seed and the names decide."""
@@ -43,9 +58,11 @@ class Points:
         if took > 4:
             self.notes.append(f"{token}: {result} after {took:.0f} s")
         self.points += 1
+        if result == "acked" or self.suite.ways[way].apart:
+            self.open.append((way, token, result))
         if result == "acked":
-            self.open.append((way, token))
-        elif result == "broken":
+            return result
+        if result == "broken":
             self.broken += 1
         else:
             self.refused += 1
@@ -71,11 +88,29 @@ class Points:
             self.suite.problem(f"STUCK it does not start after {after}")
 
     def wait_open(self, patience=30):
-        """What was acknowledged arrives."""
-        for way, token in self.open:
-            if not self.suite.wait_there(way, token, patience):
+        """What was acknowledged arrives, and all is in order again."""
+        for way, token, result in self.open:
+            if result == "acked" and \
+                    not self.suite.wait_there(way, token, patience):
                 self.suite.problem(f"NOT THERE {token} after {patience} s")
+            self.tell(token, self.suite.ways[way].settle(token, result))
         self.open = []
+
+    def tell(self, name, why):
+        if why is not None:
+            self.suite.problem(f"WRONG {name}: {why}")
+
+    def begin(self, way, prefix):
+        """A token for which all is prepared on that way; no fault yet."""
+        token = self.suite.new_token(prefix)
+        w = self.suite.ways[way]
+        if w.apart:
+            self.wait_open()
+        why = w.prepare(token)
+        self.tell(token, why and f"not prepared: {why}")
+        if w.apart:     # what that caused is no part of the point
+            self.tracer.command(f"quiet {SETTLED}")
+        return token
 
     def goes_through(self, way="smtp", after="", patience=20):
         """A message without a fault."""
@@ -83,11 +118,16 @@ class Points:
         deadline = time.monotonic() + patience
         result = None
         while time.monotonic() < deadline:
-            token = suite.new_token(f"{way}-clean")
-            result = suite.ways[way].send(token)
+            w = suite.ways[way]
+            token = self.begin(way, f"{way}-clean")
+            result = w.send(token)
+            if result == "acked" and not suite.wait_there(way, token,
+                                                          patience):
+                suite.problem(f"STUCK {token} does not arrive {after}")
+            if result == "acked" or w.apart:
+                self.tell(f"{token} {after}", w.wrong(token, result) or
+                          w.settle(token, result))
             if result == "acked":
-                if not suite.wait_there(way, token, patience):
-                    suite.problem(f"STUCK {token} does not arrive {after}")
                 return
             time.sleep(0.05)    # the pace of asking, not a wait to pass
         suite.problem(f"STUCK no message is taken {after}: {result}")
@@ -99,12 +139,15 @@ class Points:
         for _ in range(3):
             self.wait_open()
             self.tracer.command("quiet 20")
+            token = self.begin(way, "count")
             self.tracer.command(f"record {path}")
-            token = self.suite.new_token("count")
-            if self.suite.ways[way].send(token) == "acked":
+            result = self.suite.ways[way].send(token)
+            if result == "acked":
                 self.suite.wait_there(way, token)
             self.tracer.command(f"quiet {SETTLED}")
             self.tracer.command("record -")
+            if self.suite.ways[way].apart:
+                self.open.append((way, token, result))
         return self.recorded(path, program)
 
     def record_start(self, program):
@@ -115,6 +158,12 @@ class Points:
         self.tracer.command("quiet 20")
         self.tracer.command("record -")
         return self.recorded(path, program)
+
+    def control(self, way, program, rule, expected):
+        """Whether what that rule makes wrong is told."""
+        told = control(rule, program, way)
+        if not all(any(word in text for text in told) for word in expected):
+            self.suite.problem(f"BLIND {way} {program} {rule}: {told}")
 
     def recorded(self, path, program):
         with open(path, encoding="ascii", errors="replace") as f:
@@ -129,10 +178,15 @@ def work(name, kind, tasks, results, options):
     try:
         for task in iter(tasks.get, None):
             before, start = points.points, time.monotonic()
+            if task[0] == "control":
+                points.control(*task[1:])
+                continue
             points.do(*task)
             took = time.monotonic() - start
             n = points.points - before
-            print(f"{' '.join(map(str, task))}: {n} points, "
+            part, of = task[-1]
+            print(f"{' '.join(map(str, task[:-1]))} {part + 1}/{of}: "
+                  f"{n} points, "
                   f"{n / took:.1f} a second")
             sys.stdout.flush()
         said = suite.verdict()
@@ -146,9 +200,18 @@ def work(name, kind, tasks, results, options):
         suite.close(options.keep)
 
 
+def is_quick(task):
+    """Where nothing is waited for: an agent's or qmgr's successor waits for
+    what the others still run (QMGR_AGENT_GRACE)."""
+    return task[0] != "start" and task[1] not in ("defer", "reload") and \
+        task[2] not in ("qmgr", "smtp", "local", "bounce")
+
+
 def run(name, kind, todo, options):
     """Exit status."""
     tasks, results = multiprocessing.Queue(), multiprocessing.Queue()
+    # Those last that end soon: nobody then works alone.
+    todo = sorted(todo, key=lambda t: t[0] != "control" and is_quick(t))
     for t in todo + [None] * options.jobs:
         tasks.put(t)
     start = time.monotonic()
@@ -198,24 +261,55 @@ def pairs(options):
 
 
 def sample_of(options, way, program):
-    return 0 if f"{way}:{program}" in options.whole.split(",") \
-        else options.sample
+    if f"{way}:{program}" in options.whole.split(","):
+        return 0
+    return options.sample or traced.WAYS[way].most
 
 
-def control(rule, program, lost="LOST"):
-    """Whether the oracle misses a message that this rule makes vanish."""
+def parts(kind, way, program, sample):
+    """The tasks of that program on that way: several, so that suites that run
+    beside each other end at the same time."""
+    w = traced.WAYS.get(way)
+    m = 1 if 0 < sample <= 10 else 1 + sample // PART if sample else \
+        w.parts
+    return [(kind, way, program, sample, (k, m)) for k in range(m)]
+
+
+def controls(options):
+    """Tasks: of the ways that are walked."""
+    return [("control",) + c for c in CONTROLS
+            if c[0] in {way for way, _ in pairs(options)}]
+
+
+def control(rule, program, way="smtp"):
+    """What is told when this rule is in force and the message was promised
+    all the same; nothing when it was not."""
     suite = traced.started_suite("control", quiet=True)
+    w = suite.ways[way]
+    w.patience = 2
     try:
+        token = suite.new_token("before")
+        w.prepare(token)
+        if w.send(token) != "acked" or not suite.wait_there(way, token) or \
+                w.settle(token, "acked"):
+            return []
         suite.tracer.command(f"watch {program}")
         suite.tracer.command("quiet 20")
-        suite.tracer.command(rule)
         token = suite.new_token("control")
-        result = suite.ways["smtp"].send(token)
+        told = [w.prepare(token)]
+        if rule != "lose":
+            suite.tracer.command(f"rule {program} {rule}")
+        result = w.send(token)
         suite.tracer.command("quiet 200")
+        if rule == "lose":
+            w.lose(token)
+        told += [w.wrong(token, result)]
+        if told == [None, None]:
+            told += [w.settle(token, result)]
         suite.tracer.command("off")
         suite.end()
         suite.verdict()
-        return result == "acked" and \
-            any(lost in p for p in suite.problems)
+        return suite.problems + [f"WRONG {text}" for text in told if text] \
+            if result == "acked" else []
     finally:
         suite.close()

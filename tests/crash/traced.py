@@ -9,7 +9,6 @@
 
 H2 (h2.py) and H5 (h5.py) are two ways to use it.
 """
-import base64
 import hashlib
 import itertools
 import os
@@ -30,9 +29,11 @@ sys.path.insert(0, os.path.join(HERE, "..", "system"))
 import conftest  # noqa: E402
 from conftest import BIN, Instance  # noqa: E402
 from ledger import need_tools  # noqa: E402
+import ways  # noqa: E402
+from ways import DOMAIN, PASSWORD, tokens_in  # noqa: E402
+import ways_imap  # noqa: E402
+import ways_operator  # noqa: E402
 
-PASSWORD = "secret"
-DOMAIN = "our.test"
 USERS = 60              # the mail goes round: small mailboxes are quick
 PER_USER = 40
 # Started by master and replaced when they die; the others start on demand.
@@ -50,6 +51,24 @@ def need_machine():
         print("crash-trace knows the registers of x86-64 only")
         sys.exit(77)
     need_tools("crash-trace", "crash-oracle")
+
+
+def quick_directory():
+    """Who kills processes and lets calls fail needs no disk: there is no
+    power cut, and a flush would be waited for in vain. None: the usual."""
+    try:
+        st = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    roomy = st.f_bavail * st.f_frsize > 1 << 30
+    return "/dev/shm" if roomy and "TMPDIR" not in os.environ else None
+
+
+def names_in(directory):
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 class Gone(Exception):
@@ -221,336 +240,15 @@ class Sink(threading.Thread):
         self.listener.close()
 
 
-def tokens_in(text):
-    return re.findall(r"^X-Proof: (\S+)", text.decode("latin-1"), re.M)
-
-
-def make_message(token, octets=600):
-    head = (f"X-Proof: {token}\r\n"
-            "From: sender@our.test\r\nTo: somebody@our.test\r\n"
-            f"Message-ID: <{token}@proof.test>\r\n"
-            "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n"
-            "Subject: proof\r\n\r\n").encode()
-    seed = hashlib.sha256(token.encode()).digest() * 2
-    line = base64.b64encode(seed)[:70] + b"\r\n"
-    body = line * max(1, (octets - len(head)) // len(line))
-    return head + body
-
-
-class Conversation:
-    """A client's side of one line protocol, with a deadline."""
-
-    def __init__(self, port, patience=15):
-        self.socket = socket.create_connection(("127.0.0.1", port), patience)
-        self.socket.settimeout(patience)
-        self.file = self.socket.makefile("rb")
-
-    def line(self):
-        line = self.file.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionError("it hung up")
-        return line
-
-    def say(self, text):
-        self.socket.sendall(text.encode() if isinstance(text, str) else text)
-
-    def reply(self):
-        """An SMTP reply's code."""
-        while True:
-            line = self.line()
-            if line[3:4] != b"-":
-                return line[:3].decode()
-
-    def tagged(self, tag):
-        """An IMAP command's completion, and the lines before it."""
-        before = []
-        while True:
-            line = self.line()
-            if line.startswith(tag + b" "):
-                return line[len(tag) + 1:].split()[0].decode(), before
-            before.append(line)
-
-    def close(self):
-        self.file.close()
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-class Way:
-    """A message's way through the suite: what a client does for it."""
-    programs = ()       # those that have a part in it
-    octets = 600
-
-    def __init__(self, suite):
-        self.suite = suite
-
-    def rcpt(self, token):
-        return self.suite.user_of(token)
-
-    def ends_at(self, token):
-        """Whose copy the oracle looks for."""
-        return self.rcpt(token)
-
-    def send(self, token):
-        """Everything up to the acknowledgement; the result is in the ledger
-        before it returns: "acked", "refused CODE" or "broken"."""
-        message = make_message(token, self.octets)
-        self.suite.say_sent(token, message, self.ends_at(token))
-        try:
-            result = self.submit(token, message, self.rcpt(token))
-        except (OSError, ConnectionError):
-            result = "broken"
-        if result == "acked":
-            self.suite.ledger(f"acked {token}")
-        elif result.startswith("refused"):
-            self.suite.ledger(f"refused {token} {result.split()[1]}")
-        return result
-
-    def is_there(self, token):
-        return self.suite.in_mailbox(token, self.rcpt(token))
-
-
-class SmtpWay(Way):
-    """SMTP, then the mailbox."""
-    programs = ("smtpd", "limits", "lookup", "auth", "cleanup", "qmgr",
-                "local", "launch", "deliver", "log")
-    sender = "sender@elsewhere.test"
-
-    def submit(self, token, message, rcpt):
-        with Conversation(self.suite.port("smtp")) as c:
-            for expected, line in (
-                    ("220", None), ("250", "EHLO proof.test\r\n"),
-                    ("250", f"MAIL FROM:<{self.from_(token)}>\r\n"),
-                    ("250", f"RCPT TO:<{rcpt}>\r\n"), ("354", "DATA\r\n")):
-                if line:
-                    c.say(line)
-                code = c.reply()
-                if code != expected:
-                    return f"refused {code}"
-            c.say(message + b".\r\n")
-            code = c.reply()
-            if code != "250":
-                return f"refused {code}"
-            c.say("QUIT\r\n")
-            return "acked"
-
-    def from_(self, token):
-        return self.sender
-
-
-class BigWay(SmtpWay):
-    """A message that cleanup streams into its file instead of holding it."""
-    programs = ("smtpd", "cleanup", "qmgr", "deliver")
-    octets = 200000
-
-
-class RelayWay(SmtpWay):
-    """SMTP in, SMTP out."""
-    programs = ("smtpd", "cleanup", "qmgr", "smtp", "dns", "lookup")
-
-    def rcpt(self, token):
-        return f"r-{token}@sink.test".lower()
-
-    def is_there(self, token):
-        return token in self.suite.sink.seen
-
-
-class DeferWay(RelayWay):
-    """The next host says 451 once: deferred, then relayed."""
-    programs = ("qmgr", "smtp")
-
-    def rcpt(self, token):
-        return f"later-{token}@sink.test".lower()
-
-
-class BounceWay(SmtpWay):
-    """The next host says 550: the sender gets a notification."""
-    programs = ("qmgr", "smtp", "bounce", "cleanup", "local", "deliver")
-
-    def rcpt(self, token):
-        return f"no-{token}@sink.test".lower()
-
-    def from_(self, token):
-        return self.suite.user_of(token)
-
-    def is_there(self, token):
-        return self.suite.in_mailbox(token, self.suite.user_of(token))
-
-
-class ForwardWay(SmtpWay):
-    """An alias that leads elsewhere: local makes a new message of it."""
-    programs = ("local", "cleanup", "qmgr")
-
-    def rcpt(self, token):
-        # a local alias for each user; main.cf's mydestination has it
-        return self.suite.user_of(token).replace("@our.test",
-                                                 "-alias@mail.our.test")
-
-    def ends_at(self, token):
-        return self.suite.user_of(token)
-
-    def is_there(self, token):
-        return self.suite.in_mailbox(token, self.suite.user_of(token))
-
-
-class SendmailWay(Way):
-    """The command: into the queue by pickup, or into maildrop."""
-    programs = ("sendmail", "pickup", "cleanup", "lookup")
-
-    def submit(self, token, message, rcpt):
-        path = os.path.join(self.suite.dir, "input")
-        with open(path, "wb") as f:
-            f.write(message)
-        status = self.suite.run_command(path, "sendmail", "-C",
-                                        self.suite.etc, "-f",
-                                        "sender@elsewhere.test", rcpt)
-        if status == 0:
-            return "acked"
-        return "broken" if status is None else f"refused {status}"
-
-
-class AppendWay(Way):
-    """IMAP APPEND into INBOX."""
-    programs = ("login", "auth", "launch", "limits", "imapd", "log")
-    octets = 600
-
-    def submit(self, token, message, rcpt):
-        with Conversation(self.suite.port("imap")) as c:
-            c.line()
-            c.say(f'a LOGIN {rcpt} {PASSWORD}\r\n')
-            said, _ = c.tagged(b"a")
-            if said != "OK":
-                return f"refused {said}"
-            c.say(f"b APPEND INBOX {{{len(message)}}}\r\n")
-            line = c.line()
-            if not line.startswith(b"+"):
-                return "refused " + line.split()[1].decode()
-            c.say(message + b"\r\n")
-            said, _ = c.tagged(b"b")
-            if said != "OK":
-                return f"refused {said}"
-            c.say("c LOGOUT\r\n")
-            return "acked"
-
-
-class _Removal(Way):
-    """Something is taken out of a mailbox that two messages are in."""
-
-    def send(self, token):
-        rcpt = self.rcpt(token)
-        stays = "stays-" + token.split("-", 1)[1]
-        for t in (token, stays):
-            self.suite.put_into_mailbox(t, make_message(t), rcpt)
-        self.suite.ledger(f"taking {token} {rcpt}")
-        try:
-            result = self.remove(token, rcpt)
-        except (OSError, ConnectionError):
-            result = "broken"
-        if result == "acked":
-            self.suite.ledger(f"taken {token} {rcpt}")
-        return result
-
-    def is_there(self, token):
-        return True     # there or not: the oracle knows
-
-
-class Pop3Way(_Removal):
-    """POP3 DELE and QUIT."""
-    programs = ("login", "auth", "launch", "pop3d")
-
-    def remove(self, token, rcpt):
-        with Conversation(self.suite.port("pop3")) as c:
-            def ask(line):
-                if line:
-                    c.say(line + "\r\n")
-                return c.line().startswith(b"+OK")
-
-            if not (ask(None) and ask(f"USER {rcpt}") and
-                    ask(f"PASS {PASSWORD}")):
-                return "refused ERR"
-            number = self.number_of(c, token)
-            if number is None:
-                return "refused gone"
-            if not ask(f"DELE {number}") or not ask("QUIT"):
-                return "refused ERR"
-            return "acked"
-
-    def number_of(self, c, token):
-        c.say("STAT\r\n")
-        words = c.line().split()
-        if words[0] != b"+OK":
-            return None
-        for n in range(int(words[1]), 0, -1):
-            c.say(f"TOP {n} 0\r\n")
-            if not c.line().startswith(b"+OK"):
-                return None
-            text = b""
-            while True:
-                line = c.line()
-                if line == b".\r\n":
-                    break
-                text += line
-            if token in tokens_in(text):
-                return n
-        return None
-
-
-class ReplaceWay(SmtpWay):
-    """SMTP just after a program died: master starts another meanwhile."""
-    programs = ("master",)
-    victim = "lookup"
-
-    def submit(self, token, message, rcpt):
-        suite = self.suite
-        suite.tracer.poll()
-        seen = len(suite.tracer.events)
-        if not suite.pids.get(self.victim):
-            return "refused 4xx: nobody to kill yet"
-        suite.kill(self.victim)
-        if suite.tracer.wait(5, "exec", self.victim, seen=seen) is None:
-            return "refused 4xx: nobody came"
-        return super().submit(token, message, rcpt)
-
-
-class ExpungeWay(_Removal):
-    """IMAP STORE \\Deleted and EXPUNGE."""
-    programs = ("imapd",)
-    after = ("STORE {n} +FLAGS.SILENT (\\Deleted)", "EXPUNGE")
-
-    def remove(self, token, rcpt):
-        with Conversation(self.suite.port("imap")) as c:
-            c.line()
-            for tag, line in (("a", f"LOGIN {rcpt} {PASSWORD}"),
-                              ("b", "SELECT INBOX")):
-                c.say(f"{tag} {line}\r\n")
-                said, _ = c.tagged(tag.encode())
-                if said != "OK":
-                    return f"refused {said}"
-            c.say(f"c SEARCH HEADER X-Proof {token}\r\n")
-            said, lines = c.tagged(b"c")
-            numbers = [line.split()[2:] for line in lines
-                       if line.startswith(b"* SEARCH")]
-            if said != "OK" or not numbers or not numbers[0]:
-                return "refused gone"
-            n = int(numbers[0][0])
-            for line in self.after:
-                c.say("d " + line.format(n=n) + "\r\n")
-                said, _ = c.tagged(b"d")
-                if said != "OK":
-                    return f"refused {said}"
-            return "acked"
-
-
 WAYS = {
-    "smtp": SmtpWay, "big": BigWay, "relay": RelayWay, "defer": DeferWay,
-    "bounce": BounceWay, "forward": ForwardWay, "sendmail": SendmailWay,
-    "append": AppendWay, "pop3": Pop3Way, "expunge": ExpungeWay,
-    "replace": ReplaceWay,
+    "smtp": ways.SmtpWay, "big": ways.BigWay, "relay": ways.RelayWay,
+    "defer": ways.DeferWay, "bounce": ways.BounceWay,
+    "forward": ways.ForwardWay, "sendmail": ways.SendmailWay,
+    "append": ways.AppendWay, "pop3": ways.Pop3Way,
+    "expunge": ways.ExpungeWay, "copy": ways_imap.CopyWay,
+    "move": ways_imap.MoveWay, "hold": ways_operator.HoldWay,
+    "release": ways_operator.ReleaseWay, "reload": ways_operator.ReloadWay,
+    "replace": ways.ReplaceWay,
 }
 
 
@@ -558,13 +256,19 @@ class Suite:
     """One instance, its tracer, its ledger."""
 
     def __init__(self, name="trace", sets=(), verbose=False, quiet=False):
-        self.parent = tempfile.mkdtemp(prefix=f"postern-{name}.")
+        self.parent = tempfile.mkdtemp(prefix=f"postern-{name}.",
+                                       dir=quick_directory())
         os.chmod(self.parent, 0o755)
         self.verbose = verbose
         self.quiet = quiet      # its problems are what is wanted
         self.sink = Sink(os.path.join(self.parent, "sink"))
         sets = ("mynetworks=127.0.0.0/8",
                 f"relayhost=[127.0.0.1]:{self.sink.port}",
+                # mail for there waits for an operator
+                f"transport_maps=inline:{{ {ways_operator.HELD_DOMAIN}="
+                f"lmtp:[127.0.0.1]:{self.sink.port} }}",
+                "defer_transports=lmtp",
+                "hopcount_limit=50",    # the way `reload` changes it
                 "smtp_tls_security_level=none",
                 "minimal_backoff_time=1s", "maximal_backoff_time=1s",
                 "queue_run_delay=1s", "service_throttle_time=1s",
@@ -580,12 +284,14 @@ class Suite:
         self.serial = 0
         self.users = {}         # token -> address
         self.mail = {}          # user's directory -> {name: tokens}
+        self.files = {}         # the same by base names
         self.problems = []
         self.pids = {}          # program -> those that run
         self.hurt = {}          # pid -> where a signal hit it (trace_death.h)
         self.ours = set()       # pids that we killed ourselves
         self.expected = {}      # acked tokens -> way
         self.down = True
+        self.normal = {}        # program -> processes when all is well
         self.ways = {n: w(self) for n, w in WAYS.items()}
         self.tracer = Tracer()
         self.tracer.on_event = self.on_event
@@ -733,6 +439,67 @@ class Suite:
             self.problem(f"STUCK no new {program} after its death")
             return False
 
+    def is_normal(self):
+        return not self.odd()
+
+    def odd(self):
+        """Programs that have more or fewer processes than they should. (An
+        old `launch` stays while somebody uses a process that it started.)"""
+        self.tracer.poll()
+        return {p: len(self.pids.get(p, ())) for p, n in self.normal.items()
+                if len(self.pids.get(p, ())) < n or
+                (len(self.pids.get(p, ())) > n and p != "launch")}
+
+    def wait_normal(self, patience):
+        return self.wait_for(self.is_normal, patience)
+
+    def wait_for(self, check, patience):
+        deadline = time.monotonic() + patience
+        pause = 0.0005
+        while not check():
+            if time.monotonic() > deadline:
+                return False
+            self.tracer.poll(pause)
+            pause = min(pause * 1.5, 0.02)
+        return True
+
+    # --- where a message is ---
+
+    def queue_files(self, queue_id):
+        """Its file's paths: two while it moves from one to the other."""
+        spool = os.path.join(self.dir, "spool")
+        tops = [os.path.join(spool, p)
+                for p in ("incoming", "hold", "corrupt")]
+        deferred = os.path.join(spool, "deferred")
+        tops += [os.path.join(deferred, due) for due in names_in(deferred)]
+        return [os.path.join(top, name) for top in tops
+                for name in names_in(top) if name.startswith(queue_id)]
+
+    def queue_places(self, queue_id):
+        """The directories of the queue that have its file."""
+        at = len(os.path.join(self.dir, "spool", ""))
+        return sorted(path[at:].split("/")[0]
+                      for path in self.queue_files(queue_id))
+
+    def count_files(self, token, directory):
+        """How many messages of a Maildir are that one. (A name in new/ and
+        in cur/ is one.)"""
+        seen = self.files.setdefault(directory, {})
+        there = set()
+        for sub in ("cur", "new", "cur"):
+            for name in names_in(os.path.join(directory, sub)):
+                base = name.split(":")[0]
+                try:
+                    if base not in seen:
+                        with open(os.path.join(directory, sub, name),
+                                  "rb") as f:
+                            seen[base] = tokens_in(f.read())
+                except FileNotFoundError:
+                    continue    # it goes from new/ to cur/
+                if token in seen[base]:
+                    there.add(base)
+        return len(there)
+
     # --- what arrived ---
 
     def maildir(self, address):
@@ -782,14 +549,7 @@ class Suite:
         self.ledger(f"acked {token}")
 
     def wait_there(self, way, token, patience=20):
-        deadline = time.monotonic() + patience
-        pause = 0.0005
-        while not self.ways[way].is_there(token):
-            if time.monotonic() > deadline:
-                return False
-            self.tracer.poll(pause)
-            pause = min(pause * 1.5, 0.02)
-        return True
+        return self.wait_for(lambda: self.ways[way].is_there(token), patience)
 
     # --- the verdict ---
 
@@ -833,6 +593,9 @@ def started_suite(name, **kw):
     for _ in range(20):
         suite = Suite(name, **kw)
         if suite.start(patience=0) == 0:
+            suite.tracer.command("quiet 20")
+            suite.normal = {p: len(pids) for p, pids in suite.pids.items()
+                            if p in PERMANENT and pids}
             return suite
         with open(os.path.join(suite.parent, "output"),
                   encoding="utf-8") as f:
