@@ -316,6 +316,7 @@ struct changes {
 	char texts[QUEUE_IDS_MAX][QUEUE_ID_SIZE];
 	size_t n;
 	uint64_t count;
+	bool unsynced;		/* a crash may undo what was changed */
 };
 
 static int flush_changes(struct operator *o, struct changes *c)
@@ -327,17 +328,34 @@ static int flush_changes(struct operator *o, struct changes *c)
 	return rc;
 }
 
-/* What was renamed or unlinked is durable before it is said. */
-static void sync_places(struct qmgr *q)
+/* 0 or -1 (logged). All are tried. */
+static int sync_places(struct qmgr *q)
 {
 	struct queue_name zero = { .place = QUEUE_DEFERRED };
+	int rc = 0;
 
 	for (int i = 0; i < QUEUE_PLACE_COUNT; i++)
-		if (sys_fsync(q->spool.place[i]) < 0)
+		if (sys_fsync(q->spool.place[i]) < 0) {
 			log_warn("%s/: sync: %s", queue_place_name(i),
 			    strerror(errno));
-	if (queue_spool_sync(&q->spool, &zero) < 0 && errno != ENOENT)
+			rc = -1;
+		}
+	if (queue_spool_sync(&q->spool, &zero) < 0 && errno != ENOENT) {
 		log_warn("deferred/0: sync: %s", strerror(errno));
+		rc = -1;
+	}
+	return rc;
+}
+
+/* What was renamed or unlinked is durable before it is said; what is not is
+ * not said. */
+static int say_changes(struct operator *o, struct changes *c)
+{
+	if (sync_places(o->qmgr) < 0)
+		c->unsynced = true;
+	if (c->unsynced)
+		c->n = 0;
+	return flush_changes(o, c);
 }
 
 static int note_change(struct operator *o, struct changes *c,
@@ -346,10 +364,7 @@ static int note_change(struct operator *o, struct changes *c,
 	c->ids[c->n] = str_of(queue_id_text(name->id, c->texts[c->n]));
 	c->n++;
 	c->count++;
-	if (c->n < QUEUE_IDS_MAX)
-		return 0;
-	sync_places(o->qmgr);
-	return flush_changes(o, c);
+	return c->n < QUEUE_IDS_MAX ? 0 : say_changes(o, c);
 }
 
 /* What an order is about: by id, since a name changes meanwhile. */
@@ -432,13 +447,16 @@ static int order(struct operator *o, const struct queue_order *ask)
 			break;
 		rc = change_all(o, ask, row, &names, ids, &n, c);
 	}
-	sync_places(q);
+	if (rc == 0)
+		rc = say_changes(o, c);
+	else
+		sync_places(q);	/* nobody listens any more */
 	atomic_store(&q->look, true);
 	disk_wake(q->disk);
 	if (rc == 0)
-		rc = flush_changes(o, c);
-	if (rc == 0)
-		rc = send_end(o, c->count, 0, &missing, "");
+		rc = send_end(o, c->count, 0, &missing, c->unsynced
+		    ? "what was changed may come back: a directory of the "
+		      "queue cannot be synced; the log tells more" : "");
 	free(ids);
 	free(c);
 	queue_names_free(&names);

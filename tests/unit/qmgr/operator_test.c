@@ -1,4 +1,5 @@
 /* An operator's orders, at the moment when what they are about moves. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -57,6 +58,8 @@ struct place {
 	bool moving;
 	int64_t due;
 	size_t renamed, durable; /* by the order, and how many are */
+	int fails;		/* the sync of that directory does, or -1 */
+	bool refused;		/* the answer's end was an error */
 };
 
 static void write_message(int fd, uint64_t id)
@@ -89,7 +92,7 @@ static void begin(struct place *p, size_t count)
 	int *fds, dir;
 
 	*p = (struct place){ .path = "/tmp/postern-operator-XXXXXX",
-		.due = 1000, .count = count };
+		.due = 1000, .count = count, .fails = -1 };
 	p->ids = calloc(count, sizeof(*p->ids));
 	fds = calloc(count, sizeof(*fds));
 	assert_true(p->ids != NULL && fds != NULL);
@@ -201,7 +204,9 @@ static uint64_t give(struct place *p, const struct queue_order *ask,
 			break;
 		said += m.changed.ids.n;
 	}
-	assert_int_equal(m.end.count, said);
+	p->refused = m.end.error.n > 0;
+	if (!p->refused)
+		assert_int_equal(m.end.count, said);
 	assert_int_equal(m.end.missing.n, 0);
 	conv_close(&client);
 	return said;
@@ -281,6 +286,43 @@ static void what_is_said_is_durable(void **state)
 	end(&p);
 }
 
+static int fail_sync(const struct sys_event *ev, void *ctx)
+{
+	struct place *p = ctx;
+
+	if (!ev->after && ev->op == SYS_FSYNC && p->fails >= 0 &&
+	    ev->fd == p->qmgr.spool.place[p->fails])
+		return EIO;
+	return move_it(ev, ctx);
+}
+
+static void what_is_not_durable_is_not_said(void **state)
+{
+	static const struct {
+		uint64_t verb;
+		int fails;
+		size_t count;
+	} rows[] = {
+		{ QUEUE_DO_HOLD, QUEUE_HOLD, 1 },
+		{ QUEUE_DO_HOLD, QUEUE_INCOMING, MESSAGES },
+		{ QUEUE_DO_HOLD, QUEUE_HOLD, QUEUE_IDS_MAX + 5 },
+		{ QUEUE_DO_DELETE, QUEUE_INCOMING, 1 },
+		{ QUEUE_DO_REQUEUE, QUEUE_DEFERRED, MESSAGES },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct queue_order ask = { .verb = rows[i].verb };
+		struct place p;
+
+		begin(&p, rows[i].count);
+		p.fails = rows[i].fails;
+		assert_int_equal(give(&p, &ask, fail_sync), 0);
+		assert_true(p.refused);
+		end(&p);
+	}
+}
+
 /* Anybody may ask for it, and those that are being read are many. */
 static void a_flush_waits_for_nothing_that_is_busy(void **state)
 {
@@ -310,6 +352,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_said_is_durable),
+		cmocka_unit_test(what_is_not_durable_is_not_said),
 		cmocka_unit_test(a_flush_waits_for_nothing_that_is_busy),
 		cmocka_unit_test(
 		    what_moves_meanwhile_is_changed_where_it_stands),
