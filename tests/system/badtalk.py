@@ -13,12 +13,12 @@ import ssl
 import sys
 import threading
 
-from conftest import PASSWORD, ROOT
+from conftest import PASSWORD, PATIENCE, ROOT
 
 sys.path.insert(0, ROOT + "/tests/badinputs")
 import table  # noqa: E402  pylint: disable=wrong-import-position
 
-WAIT = 60           # for a reply; nothing takes so long but a failure
+WAIT = PATIENCE     # for a reply; nothing takes so long but a failure
 TLS_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 TLS_CONTEXT.check_hostname = False
 TLS_CONTEXT.verify_mode = ssl.CERT_NONE
