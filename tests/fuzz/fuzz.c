@@ -282,6 +282,14 @@ void fuzz_mute_log(void)
 		log_set_sink(swallow, NULL);
 }
 
+int fuzz_next_descriptor(void)
+{
+	int fd = dup(0);
+
+	close(fd);
+	return fd;
+}
+
 int fuzz_file(struct str octets)
 {
 	int fd = memfd_create("fuzz", MFD_CLOEXEC);

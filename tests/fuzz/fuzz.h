@@ -98,6 +98,9 @@ void fuzz_heap_at_most(const char *file, int line, size_t octets);
 /* Log lines of the code are swallowed from now on, but for fatal ones; with
  * FUZZ_LOG in the environment they are shown. */
 void fuzz_mute_log(void);
+/* The number that the next descriptor gets: another than before when one was
+ * left open. */
+int fuzz_next_descriptor(void);
 /* A file descriptor of a file in memory with these octets, offset 0; the
  * caller closes it. */
 int fuzz_file(struct str octets);

@@ -19,7 +19,7 @@ int deliver_program_main(int, char **);
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "queue/commit.h"
+#include "tests/fuzz/fakes/queue_file.h"
 #include "tests/fuzz/fakes/serve.h"
 
 #define ID UINT64_C(0x6925B1F30001)
@@ -159,40 +159,20 @@ static void check_outside(void)
 	fuzz_check_same("the file outside", str_n(text, n), STR(SECRET));
 }
 
-static void make_message(void)
-{
-	struct queue_recipient rcpt = { .address = STR("anna@our.test") };
-	struct queue_envelope e = { .arrival = 1, .recipients = &rcpt,
-		.recipient_count = 1 };
-	struct queue_commit *c;
-	const char *why = "";
-
-	file = fuzz_new_file("queue");
-	fuzz_check(queue_commit_begin(&c, file, ID, 1 << 20) == 0,
-	    "no commit");
-	queue_commit_append(c, STR("Subject: x\r\n\r\nFrom x\r\n"));
-	fuzz_check(queue_commit(c, &e, &why) == 0, "%s", why);
-	queue_commit_end(&c);
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why, *path;
+	const char *path;
 
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
-	fake_params = &params;
-	make_message();
+	serve_init(&params, deliver_program_main);
+	file = fake_queue_file("queue", ID,
+	    STR("Subject: x\r\n\r\nFrom x\r\n"));
 	fuzz_directory(&path);
 	snprintf(top, sizeof(top), "%s-deliver", path);
 	snprintf(root, sizeof(root), "%s/root", top);
 	snprintf(spool, sizeof(spool), "%s/spool", top);
 	atexit(clean);
-	deliver_program_main(0, NULL);
 	return 0;
 }
 

@@ -507,7 +507,7 @@ static void mend(void *ctx, const struct msg_schema *schema, void *msg)
 			    5)]);
 }
 
-static void ask(struct arena *arena)
+static void ask(void)
 {
 	static const struct msg_schema *const kinds[] = {
 		&deliver_request_schema, &deliver_request_schema,
@@ -527,7 +527,7 @@ static void ask(struct arena *arena)
 	command.in = command.out = -1;
 	buf_init(&command.read, 1 << 20);
 	replied = false;
-	serve_say(&s, input, c, arena);
+	serve_say(&s, input, c, serve_scratch);
 	is_question = fake_first(c, &deliver_request_schema, kept, &q);
 	asked = &q;
 	fake_leave_last(c);
@@ -540,47 +540,26 @@ static void ask(struct arena *arena)
 	arena_free(&kept);
 }
 
-static int free_number(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why;
-
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
+	serve_init(&params, deliver_command_main);
 	signal(SIGPIPE, SIG_IGN);
-	fake_arena = arena_new(1 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
 	params.command_time_limit = LIMIT;
-	fake_params = &params;
 	make_messages();
-	deliver_command_main(0, NULL);
 	return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-	struct arena *arena = arena_new(8 << 20);
 	struct fuzz_in in = fuzz_in(p, n);
-	int before = free_number();
 
 	input = &in;
 	fake_time = 1000 * CLOCK_SECOND;
-	fuzz_budget_start();
+	serve_begin();
 	for (size_t i = 1 + fuzz_number(&in, 3); i > 0; i--)
-		ask(arena);
-	fuzz_check_heap(24 << 20);
-	fuzz_check(free_number() == before, "a descriptor is left open");
-	arena_free(&arena);
-	fake_forget();
-	fuzz_end();
+		ask();
+	serve_end(24 << 20);
 	return 0;
 }

@@ -26,9 +26,8 @@ int dns_main(int, char **);
 
 static struct params params;
 static struct fuzz_in *input;
-static struct arena *scratch;
 
-/* --- libunbound ---------------------------------------------------------- */
+/* --- libunbound -------------------------------------------------------- */
 
 struct ub_ctx {
 	size_t pending;
@@ -243,7 +242,7 @@ static void answer_one(size_t i)
 	answer_with(&a);
 }
 
-/* --- who asks ------------------------------------------------------------- */
+/* --- who asks ---------------------------------------------------------- */
 
 static struct asker {
 	int fd;
@@ -316,7 +315,7 @@ static void say(struct conv *c)
 	const struct serve s = { .client = "smtp", .kinds = kinds,
 		.mend = mend };
 
-	serve_say(&s, input, c, scratch);
+	serve_say(&s, input, c, serve_scratch);
 }
 
 /* A hang-up is told though nothing is wanted (lib/base/loop.c). */
@@ -396,18 +395,10 @@ static void ask_honestly(void)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why;
-
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	scratch = arena_new(8 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
+	serve_init(&params, dns_main);
 	params.dns_servers = "192.0.2.53";
-	fake_params = &params;
-	dns_main(0, NULL);
 	return 0;
 }
 
@@ -419,7 +410,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	fake_time = 1000 * CLOCK_SECOND;
 	asked_count = 0;
 	memset(askers, 0, sizeof(askers));
-	fuzz_budget_start();
+	serve_begin();
 	buf_init(&anchors, FILE_MAX + 1);
 	memset(&servers, 0, sizeof(servers));
 	servers_parse(str_of(params.dns_servers), &servers,
@@ -447,14 +438,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		    "who left is not closed");
 	}
 	fuzz_check(clients_count(clients) == 0, "clients are left");
-	fuzz_check_heap(8 << 20);
 	clients_free(&clients);
 	resolver_free(&resolver);
 	fuzz_check(contexts == 0, "%zu contexts are left", contexts);
 	buf_fini(&anchors);
 	fuzz_check(fake_timers() == 0 && fake_watches() == 0,
 	    "a timer or a watch is left");
-	fake_forget();
-	fuzz_end();
+	serve_end(8 << 20);
 	return 0;
 }

@@ -21,9 +21,8 @@ int launch_main(int, char **);
 
 static struct params params;
 static struct fuzz_in *input;
-static struct arena *scratch;
 
-/* --- its children ----------------------------------------------------------- */
+/* --- its children ------------------------------------------------------ */
 
 static struct process {
 	pid_t pid;		/* 0: it ended, or never was */
@@ -161,7 +160,7 @@ int service_log_fd(void)
 	return -1;
 }
 
-/* --- auth -------------------------------------------------------------------- */
+/* --- auth -------------------------------------------------------------- */
 
 static struct auth {
 	int fd;			/* conv_fd() */
@@ -209,7 +208,7 @@ static void order(struct auth *a, struct conv *c)
 		"../x" };
 	static _Alignas(16) char room[GARBLE_SIZE];
 	struct launch_request *q = (struct launch_request *)room;
-	struct garble g = { .draw = draw, .ctx = input, .arena = scratch };
+	struct garble g = { .draw = draw, .ctx = input, .arena = serve_scratch };
 	const char *why;
 	size_t nfds = 0;
 	int fds[MSG_FD_MAX];
@@ -234,10 +233,10 @@ static void order(struct auth *a, struct conv *c)
 		fake_say_raw(c, buf_str(&b), NULL, 0);
 	}
 	buf_fini(&b);
-	arena_reset(scratch);
+	arena_reset(serve_scratch);
 }
 
-/* --- one input ------------------------------------------------------------------ */
+/* --- one input --------------------------------------------------------- */
 
 static void end_children(void)
 {
@@ -277,7 +276,7 @@ static void act(void)
 				.kinds = kinds };
 
 			a->said = ORDERS;
-			serve_say(&s, input, c, scratch);
+			serve_say(&s, input, c, serve_scratch);
 		} else if (c != NULL) {
 			fake_leave(c);
 		}
@@ -309,28 +308,12 @@ static void act(void)
 	}
 }
 
-static int free_number(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why;
-
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	scratch = arena_new(8 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
-	fake_params = &params;
+	serve_init(&params, launch_main);
 	fake_dir = fake_mailspool = fuzz_directory(NULL);
-	launch_main(0, NULL);
 	fuzz_check(serve_program->ready(NULL) == 0, "no start");
 	return 0;
 }
@@ -338,13 +321,12 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
 	struct fuzz_in in = fuzz_in(p, n);
-	int before = free_number();
 
 	input = &in;
 	fake_privileged = fuzz_bool(&in);
 	process_count = 0;
 	memset(auths, 0, sizeof(auths));
-	fuzz_budget_start();
+	serve_begin();
 	for (unsigned i = 0; i < ACTIONS && in.rest.n > 0; i++)
 		act();
 	for (size_t i = 0; i < 2; i++) {
@@ -369,9 +351,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	fuzz_check(self.count == 0 && LIST_EMPTY(&self.children),
 	    "children are left");
 	fuzz_check(fake_watches() == 1, "a conversation is never closed");
-	fuzz_check_heap(16 << 20);
-	fuzz_check(free_number() == before, "a descriptor is left open");
-	fake_forget();
-	fuzz_end();
+	serve_end(16 << 20);
 	return 0;
 }

@@ -10,14 +10,9 @@ static struct params params;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why;
-
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
-	fake_params = &params;
-	limits_main(*argc, *argv);
+	(void)argc;
+	(void)argv;
+	serve_init(&params, limits_main);
 	return 0;
 }
 

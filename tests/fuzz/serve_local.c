@@ -32,7 +32,6 @@ int local_main(int, char **);
 
 static struct params params;
 static struct fuzz_in *input;
-static struct arena *scratch;
 
 /* --- the world as it is ------------------------------------------------ */
 
@@ -209,9 +208,9 @@ static void say_anything(struct conv *c, const struct msg_schema *answer)
 	unsigned how = fuzz_octet(input) % 16;
 
 	if (how < 14)
-		serve_say(&s, input, c, scratch);
+		serve_say(&s, input, c, serve_scratch);
 	if (how == 13)
-		serve_say(&s, input, c, scratch);
+		serve_say(&s, input, c, serve_scratch);
 	if (how == 15)
 		fake_leave(c);
 	else if (how % 2 == 1)
@@ -321,9 +320,9 @@ static void play_deliver(struct conv *c, const struct msg_schema *schema,
 	check_question(p, q);
 	if (is_hostile(p)) {
 		say_anything(c, &deliver_reply_schema);
-		if (fake_first(c, &deliver_reply_schema, scratch, &r))
+		if (fake_first(c, &deliver_reply_schema, serve_scratch, &r))
 			take_answer(q, &r);
-		arena_reset(scratch);
+		arena_reset(serve_scratch);
 		return;
 	}
 	/* It ends before it took the question, or with it. */
@@ -455,12 +454,12 @@ static void play_cleanup(struct conv *c, const struct msg_schema *schema,
 		return;
 	*fake_state(c) = &yes;
 	say_anything(c, &submit_reply_schema);
-	if (!fake_first(c, &submit_reply_schema, scratch, &r) ||
+	if (!fake_first(c, &submit_reply_schema, serve_scratch, &r) ||
 	    r.code != 250)
 		steps.refused++;
 	else
 		steps.done++;
-	arena_reset(scratch);
+	arena_reset(serve_scratch);
 }
 
 /* --- what a hostile one says may be true ------------------------------- */
@@ -584,7 +583,7 @@ static void say_jobs(struct conv *c)
 {
 	for (size_t i = 1 + fuzz_number(input, JOBS - 1); i > 0; i--)
 		if (hostile == QMGR)
-			fake_agent_garble(input, c, scratch, mend, give_file);
+			fake_agent_garble(input, c, serve_scratch, mend, give_file);
 		else
 			say_honest_job(c);
 }
@@ -637,28 +636,13 @@ static void forget_users(void)
 	map_free(&entries, free);
 }
 
-static int free_number(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	const char *why;
-
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	scratch = arena_new(8 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
+	serve_init(&params, local_main);
 	params.recipient_delimiter = "+";
 	params.alias_expansion_limit = EXPANSION;
-	fake_params = &params;
 	fake_submit_answer = answer_submit;
 	for (size_t i = 0; i < ACCOUNTS; i++)
 		for (size_t k = 0; k < 2; k++)
@@ -672,7 +656,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	queue_files[3] = fake_queue_file("cut", ID, STR(CONTENT));
 	fuzz_check(ftruncate(queue_files[3], 100) == 0, "no cut");
 	queue_files[4] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	local_main(0, NULL);
 	return 0;
 }
 
@@ -689,7 +672,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	struct fake_qmgr qmgr = { .transports = transports, .say = say_jobs,
 		.outcome = check_outcome };
 	struct fuzz_in in = fuzz_in(p, n);
-	int before = free_number();
 
 	input = &in;
 	fake_time = 1000 * CLOCK_SECOND;
@@ -698,7 +680,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	qmgr.conversations = 1 + (unsigned)fuzz_number(&in, 2);
 	fake_submit_handed_on = hostile == QMGR;
 	forget_steps();
-	fuzz_budget_start();
+	serve_begin();
 	fake_edge("lookup", play_lookup, ask_lookup);
 	fake_edge("auth", play_auth, ask_auth);
 	if (hostile == CLEANUP)
@@ -707,10 +689,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		fake_submit_start();
 	fake_agent_run(&qmgr);
 	forget_users();
-	fuzz_check_heap(32 << 20);
-	fuzz_check(free_number() == before, "a descriptor is left open");
 	fake_submit_end();
-	fake_forget();
-	fuzz_end();
+	serve_end(32 << 20);
 	return 0;
 }

@@ -188,17 +188,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	static const struct service asked = { .name = "pickup",
 		.converse = take };
 	static struct params params;
-	const char *why;
 
 	(void)argc;
 	(void)argv;
-	fuzz_mute_log();
-	fake_arena = arena_new(1 << 20);
-	fuzz_check(params_load(&params, NULL, 0, fake_arena, &why) == 0, "%s",
-	    why);
-	fake_params = &params;
+	serve_init(&params, pickup_main);
 	fake_submit_answer = answer_submit;
-	pickup_main(0, NULL);
 	serve_program = &asked;
 	return 0;
 }

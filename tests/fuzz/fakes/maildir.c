@@ -63,14 +63,6 @@ static void clean(void)
 	rmdir(path);
 }
 
-static int free_number(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 struct store *fuzz_maildir_open(void)
 {
 	const char *dirs[] = { "cur", "new", "tmp" };
@@ -100,7 +92,7 @@ struct store *fuzz_maildir_open(void)
 		futimens(fd, then);
 		close(fd);
 	}
-	lowest = free_number();
+	lowest = fuzz_next_descriptor();
 	fuzz_check(store_open(root, STR("host"), true, &s, &why) == 0, "%s",
 	    why);
 	return s;
@@ -109,5 +101,5 @@ struct store *fuzz_maildir_open(void)
 void fuzz_maildir_close(struct store **s)
 {
 	store_close(s);
-	fuzz_check(free_number() == lowest, "a descriptor is left open");
+	fuzz_check(fuzz_next_descriptor() == lowest, "a descriptor is left open");
 }

@@ -11,6 +11,8 @@
 #define PACKETS 12
 
 const struct service *serve_program;
+struct arena *serve_scratch;
+static int next_descriptor;
 
 int service_main(int argc, char **argv, const struct service *program)
 {
@@ -18,6 +20,36 @@ int service_main(int argc, char **argv, const struct service *program)
 	(void)argv;
 	serve_program = program;
 	return 0;
+}
+
+void serve_init(struct params *params, int (*program)(int, char **))
+{
+	const char *why;
+
+	fuzz_mute_log();
+	fake_arena = arena_new(1 << 20);
+	serve_scratch = arena_new(8 << 20);
+	fuzz_check(params_load(params, NULL, 0, fake_arena, &why) == 0, "%s",
+	    why);
+	fake_params = params;
+	if (program != NULL)
+		program(0, NULL);
+}
+
+void serve_begin(void)
+{
+	next_descriptor = fuzz_next_descriptor();
+	fuzz_budget_start();
+}
+
+void serve_end(size_t heap)
+{
+	fuzz_check_heap(heap);
+	fuzz_check(fuzz_next_descriptor() == next_descriptor,
+	    "a descriptor is left open");
+	fake_forget();
+	arena_reset(serve_scratch);
+	fuzz_end();
 }
 
 /* --- the client --- */
@@ -138,19 +170,11 @@ static void turn_loop(void)
 	fuzz_check(fake_watches() == 0, "a conversation is never closed");
 }
 
-static int free_number(void)
-{
-	int fd = dup(0);
-
-	close(fd);
-	return fd;
-}
-
 void serve_input(const struct serve *s, const uint8_t *p, size_t n)
 {
 	struct arena *arena = arena_new(8 << 20);
 	struct fuzz_in in = fuzz_in(p, n);
-	int before = free_number();
+	int before = fuzz_next_descriptor();
 
 	fuzz_budget_start();
 	for (size_t i = draw(&in, CONVERSATIONS - 1) + 1; i > 0; i--) {
@@ -173,7 +197,7 @@ void serve_input(const struct serve *s, const uint8_t *p, size_t n)
 		turn_loop();
 		fuzz_check(answered, "others are not answered");
 	}
-	fuzz_check(free_number() == before, "a descriptor is left open");
+	fuzz_check(fuzz_next_descriptor() == before, "a descriptor is left open");
 	arena_free(&arena);
 	fuzz_end();
 }

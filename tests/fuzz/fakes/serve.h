@@ -14,6 +14,19 @@
 /* What service_main() was given. */
 extern const struct service *serve_program;
 
+/* What serve_init() makes: for what an input needs, and a packet. */
+extern struct arena *serve_scratch;
+/*
+ * Before the first input: the log is silent, *params are those of an empty
+ * main.cf (the target may change them), and main() hands over the program;
+ * NULL: there is none.
+ */
+void serve_init(struct params *, int (*main)(int, char **));
+/* Around an input: afterwards no descriptor, conversation or edge is left,
+ * and at no time there was more than so many octets of heap. */
+void serve_begin(void);
+void serve_end(size_t heap);
+
 struct serve {
 	const char *client;	/* as whom we speak */
 	/* What the program may be asked, and others; ends with NULL. */
