@@ -238,16 +238,35 @@ static struct inbox *open_delivery(const struct place *p, struct delivery **d,
 	return in;
 }
 
+/* The parameter whose limit for a mailbox's file the message alone is above,
+ * or NULL: each message is a file here. */
+static const char *limit_passed(const struct delivery_job *j,
+    const struct place *p)
+{
+	bool is_local = p->is_own || j->request->what == DELIVER_FILE;
+	const struct params *params = service_params();
+	int64_t limit = is_local ? params->mailbox_size_limit
+	    : params->virtual_mailbox_limit;
+
+	if (limit == 0 || (int64_t)j->reader.header.content_octets <= limit)
+		return NULL;
+	return is_local ? "mailbox_size_limit" : "virtual_mailbox_limit";
+}
+
 void deliver_maildir(struct delivery_job *j, struct deliver_reply *r)
 {
 	struct inbox *in = NULL;
 	struct delivery *d = NULL;
-	const char *why;
+	const char *why, *limit;
 	bool damaged = false;
 	struct place p;
 
 	if (find_place(j, &p) < 0)
 		failed(j, r, strerror(errno));
+	else if ((limit = limit_passed(j, &p)) != NULL)
+		deliver_outcome(r, AGENT_FAILED, "5.2.3",
+		    arena_printf(j->arena, "message is larger than %s",
+			limit));
 	else if ((in = open_delivery(&p, &d, &why)) == NULL ||
 	    copy_message(j, d, &damaged, &why) < 0 ||
 	    delivery_commit(&d, &why) < 0)

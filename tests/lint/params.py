@@ -9,9 +9,10 @@ import os
 import re
 import sys
 
-# Read by the configuration itself, to make others' values or to be shown.
+# Read by the configuration itself, to make others' values or to be shown, or
+# by the operator's command alone, which asks by name (newaliases).
 INSIDE = {"mail_version", "postern_version", "mynetworks_style", "mydomain",
-          "mail_name", "inet_protocols"}
+          "mail_name", "inet_protocols", "alias_database"}
 
 
 def read(root, path):
@@ -35,7 +36,7 @@ def main():
         for name in files:
             path = os.path.relpath(os.path.join(base, name), root)
             if name.endswith((".c", ".h")) and \
-                    not path.startswith("lib/config/"):
+                    not path.startswith(("lib/config/", "postern/")):
                 code.append(read(root, path))
                 if path.startswith("smtpd/"):
                     smtpd.append(code[-1])
