@@ -10,7 +10,10 @@ struct delivery_job {
 	const struct deliver_request *request;
 	struct queue_reader reader;	/* at the first octet */
 	struct arena *arena;
-	int root;			/* the directory it is confined to */
+	int root;			/* the directory it is confined to;
+					 * -1: the home is not there */
+	bool passed_on;			/* set: another process is to be
+					 * asked; the conversation ends */
 };
 
 /* status, dsn and text (in the job's arena or constant) of the reply. */
@@ -44,7 +47,8 @@ int deliver_maildir_start(void);
 void deliver_mbox(struct delivery_job *, int dir, const char *path,
     struct deliver_reply *);
 
-/* The user's forwarding, from the files that forward_path names. */
+/* The user's forwarding, from the files that forward_path names; none without
+ * a home. */
 void deliver_forward(struct delivery_job *, struct deliver_reply *);
 /* Up to DELIVER_TEXT_MAX octets of fd into the reply; fd is closed. */
 void deliver_give_text(struct delivery_job *, int fd, const char *name,

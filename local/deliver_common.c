@@ -105,7 +105,8 @@ void deliver_give_text(struct delivery_job *j, int fd, const char *name,
 	close(fd);
 }
 
-static void serve(const struct deliver_request *q, struct deliver_reply *r,
+/* False: there is no reply. */
+static bool serve(const struct deliver_request *q, struct deliver_reply *r,
     struct arena *a, deliver_fn *fn)
 {
 	struct delivery_job job = { .request = q, .arena = a,
@@ -116,13 +117,14 @@ static void serve(const struct deliver_request *q, struct deliver_reply *r,
 	*r = (struct deliver_reply){ 0 };
 	deliver_outcome(r, AGENT_DEFERRED, "4.3.0", STR("queue file"));
 	if (q->file < 0 || queue_id_parse(q->queue_id, &id) < 0)
-		return;
+		return true;
 	if (queue_reader_open_header(&job.reader, q->file, id, &why) < 0) {
 		r->file_damaged = errno == EBADMSG;
 		r->text = arena_printf(a, "queue file: %s", why);
-		return;
+		return true;
 	}
 	fn(&job, r);
+	return !job.passed_on;
 }
 
 void deliver_converse(struct conv *c, deliver_fn *fn)
@@ -134,13 +136,14 @@ void deliver_converse(struct conv *c, deliver_fn *fn)
 	struct deliver_request q;
 	struct deliver_reply r;
 	const char *why;
+	bool replies;
 
 	while (a != NULL && service_recv(c, allowed, 1, &got, &q, &why) ==
 	    CONV_MESSAGE) {
-		serve(&q, &r, a, fn);
+		replies = serve(&q, &r, a, fn);
 		if (q.file >= 0)
 			close(q.file);
-		if (conv_send(c, &deliver_reply_schema, &r,
+		if (!replies || conv_send(c, &deliver_reply_schema, &r,
 			clock_now() + 30 * CLOCK_SECOND, &why) < 0)
 			break;
 		arena_reset(a);

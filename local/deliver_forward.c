@@ -96,7 +96,8 @@ void deliver_forward(struct delivery_job *j, struct deliver_reply *r)
 	struct str rest = str_of(service_params()->forward_path), word;
 
 	deliver_outcome(r, AGENT_SENT, "2.0.0", STR_NONE);
-	if (j->request->dir.n == 0 || j->request->dir.p[0] != '/')
+	if (j->request->dir.n == 0 || j->request->dir.p[0] != '/' ||
+	    j->root < 0)
 		return;
 	while (param_word(&rest, true, &word))
 		if (try_path(j, word, r))

@@ -582,6 +582,13 @@ static int open_user_dir(int mail)
 	return fd;
 }
 
+/* Whether the program goes on after that error of open_user_dir(). */
+static bool may_be_without(int err)
+{
+	return self.program->without_home && self.dir[0] == '/' &&
+	    (err == ENOENT || err == ENOTDIR || err == EACCES);
+}
+
 /*
  * Who has no directory writes only into files that it was given: queue files.
  * One that was taken over makes none of them larger than a message can be, for
@@ -621,14 +628,14 @@ static void enter_walls(struct sandbox_identity *id)
 			log_fatal("no mail directory");
 		int fd = open_user_dir(g->fd);
 
-		if (fd < 0)
+		if (fd < 0 && !may_be_without(errno))
 			log_fatal("mail directory %s: %s", self.dir,
 			    strerror(errno));
 		close(g->fd);
 		g->fd = fd;
 	}
 	LIST_FOREACH(g, &self.given, link) {
-		if (g->kind != CONTROL_DIR || n == 16)
+		if (g->kind != CONTROL_DIR || g->fd < 0 || n == 16)
 			continue;
 		if (strcmp(self.row->directories, "*") == 0)
 			continue; /* no file rules at all */

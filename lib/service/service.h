@@ -50,6 +50,10 @@ struct service {
 	 * false and calls service_done() later. May be NULL. */
 	bool (*drain)(bool stopping);
 	size_t stack;		/* octets of a thread's stack; 0: 192 KiB */
+	/* A launched program that has work for a system user whose home is
+	 * not there or is closed to him: service_dir("mail") is -1 then.
+	 * Without this it does not start. */
+	bool without_home;
 };
 
 int service_main(int argc, char **argv, const struct service *);

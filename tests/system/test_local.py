@@ -467,3 +467,68 @@ def test_recipients_of_one_message_do_not_wait_for_each_other(local):
     qid = box.inst.send([f"{n}@{DOMAIN}" for n in names])
     wait_until(lambda: len(re.findall(rf"{qid}: to=.*status=sent",
                                       box.inst.log())) == 6)
+
+
+def mboxes(local, *sets):
+    """An instance whose users' mail is in mail_spool_directory."""
+    box = local(*sets)
+    os.mkdir(box.spool)
+    os.chmod(box.spool, 0o1777)
+    p = box.inst.command("postconf", "-e", "home_mailbox=",
+                         f"mail_spool_directory={box.spool}")
+    assert p.returncode == 0, p.stderr
+    return box
+
+
+def test_a_mailbox_in_the_spool_needs_no_home(local):
+    """sink's home is /nonexistent; that of lucy comes later, with a
+    .forward."""
+    box = mboxes(local)
+    os.rename(box.home("lucy"), box.home("away"))
+    box.start()
+    for name in ("sink", "lucy"):
+        box.wait_status(box.send(name), "sent")
+        assert len(mailbox.mbox(os.path.join(box.spool, name))) == 1
+    os.rename(box.home("away"), box.home("lucy"))
+    box.write(box.home("lucy", ".forward"), LUCY, "anna@our.test\n")
+    box.wait_status(box.send("lucy"), "sent")
+    box.inst.wait_messages("anna", 1)
+    assert len(mailbox.mbox(os.path.join(box.spool, "lucy"))) == 1
+    box.wait_status(box.send("sink"), "sent")
+    assert "fatal" not in box.inst.log()
+
+
+def test_a_mailbox_in_a_home_waits_for_the_home(local):
+    box = local("home_mailbox=Maildir/")
+    os.rename(box.home("lucy"), box.home("away"))
+    box.start()
+    line = box.wait_status(box.send("lucy"), "deferred")
+    assert (f"dsn=4.2.0, status=deferred (there is no home directory "
+            f"{box.home('lucy')})") in line
+    os.rename(box.home("away"), box.home("lucy"))
+    box.send("lucy")
+    box.wait_maildir("lucy", 1)
+
+
+@pytest.mark.parametrize("who", ["lucy", "anna"])
+def test_a_message_above_the_limit_of_a_mailbox_comes_back(local, who):
+    """In a Maildir a message is a file: mailbox_size_limit is for local
+    users, virtual_mailbox_limit for virtual ones."""
+    param, other = "mailbox_size_limit", "virtual_mailbox_limit"
+    address = f"lucy@{DOMAIN}"
+    if who == "anna":
+        param, other, address = other, param, "anna@our.test"
+    box = local("home_mailbox=Maildir/", f"{param}=20000", f"{other}=0")
+    box.start()
+    large = "Subject: b\r\n\r\n" + ("y" * 70 + "\r\n") * 300
+    for text, status in ((large, "bounced"), ("Subject: s\r\n\r\n", "sent")):
+        qid = box.inst.send(address, text)
+        line = box.wait_status(qid, status)
+        if status == "bounced":
+            assert (f"dsn=5.2.3, status=bounced (message is larger than "
+                    f"{param})") in line
+    if who == "anna":
+        (m,) = box.inst.wait_messages("anna", 1)
+    else:
+        (m,) = box.wait_maildir("lucy", 1)
+    assert b"Subject: s" in m
