@@ -447,6 +447,9 @@ static void concluded(struct disk_work *dw)
 	} else if (w->error != 0) {
 		log_warn("%s: cannot %s: %s", m->text, w->to == QUEUE_DEFERRED
 		    ? "defer" : "move", strerror(w->error));
+		if (m->wish != WISH_NONE || m->expire)
+			log_warn("%s: what an operator wished is forgotten",
+			    m->text);
 		/* It stays where it is, and is found again; not at once,
 		 * for a disk that fails fails the next time too. */
 		if (m->name.place == QUEUE_INCOMING)

@@ -20,6 +20,7 @@
 #define BUSY_PATIENCE (5 * CLOCK_SECOND)
 /* How often a message is looked for again that moved meanwhile. */
 #define MOVES_MOST 5
+#define LOOKS_MOST 3
 
 struct operator {
 	struct qmgr *qmgr;
@@ -66,6 +67,33 @@ static int list_names(struct qmgr *q, uint64_t where, struct queue_names *l)
 		if (where & bits[i])
 			places |= QUEUE_PLACE_BIT(i);
 	return queue_names_read(l, &q->spool, places, &place);
+}
+
+static bool has_all(const struct queue_names *l, const struct strs *ids)
+{
+	for (size_t i = 0; i < ids->n; i++)
+		if (queue_names_find(l, ids->v[i]) == NULL)
+			return false;
+	return true;
+}
+
+/*
+ * As list_names(). What moves to a directory that was read already is in none
+ * of those that are read after it: an id that is asked for is looked for again
+ * before it is called missing.
+ */
+static int list_names_with(struct qmgr *q, uint64_t where,
+    const struct strs *ids, struct queue_names *l)
+{
+	int looks = 0;
+
+	for (;;) {
+		if (list_names(q, where, l) < 0)
+			return -1;
+		if (++looks == LOOKS_MOST || has_all(l, ids))
+			return 0;
+		queue_names_free(l);
+	}
 }
 
 static uint64_t where_of(struct qmgr *q, const struct queue_name *name)
@@ -168,7 +196,7 @@ static int list(struct operator *o, const struct queue_list *ask)
 	uint64_t where = ask->where ? ask->where : QUEUE_WHERE_ALL;
 	int rc = 0;
 
-	if (list_names(o->qmgr, where, &names) < 0) {
+	if (list_names_with(o->qmgr, where, &ask->ids, &names) < 0) {
 		queue_names_free(&names);
 		return send_end(o, 0, 0, NULL, "the spool cannot be read");
 	}
@@ -430,8 +458,8 @@ static int order(struct operator *o, const struct queue_order *ask)
 	size_t n;
 	int rc = 0;
 
-	if (row == NULL || c == NULL || list_names(q, row->where,
-	    &names) < 0 || (ids = calloc(names.n + ask->ids.n + 1,
+	if (row == NULL || c == NULL || list_names_with(q, row->where,
+	    &ask->ids, &names) < 0 || (ids = calloc(names.n + ask->ids.n + 1,
 	    sizeof(*ids))) == NULL) {
 		free(c);
 		queue_names_free(&names);
@@ -468,10 +496,12 @@ static int show(struct operator *o, const struct queue_show *ask)
 	struct queue_file m = { .fd = -1 };
 	const struct queue_name *name;
 	struct queue_names names = { 0 };
+	struct str asked = ask->queue_id;
 	int rc;
 
-	if (list_names(o->qmgr, QUEUE_WHERE_ALL |
-	    QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT), &names) == 0 &&
+	if (list_names_with(o->qmgr, QUEUE_WHERE_ALL |
+	    QUEUE_WHERE_BIT(QUEUE_IN_CORRUPT), &(struct strs){ &asked, 1 },
+	    &names) == 0 &&
 	    (name = queue_names_find(&names, ask->queue_id)) != NULL) {
 		m.fd = queue_spool_open_file(&o->qmgr->spool, name, false);
 		m.where = where_of(o->qmgr, name);

@@ -161,7 +161,7 @@ class Points:
 
     def control(self, way, program, rule, expected):
         """Whether what that rule makes wrong is told."""
-        told = control(rule, program, way)
+        told = control(rule, program, way) or control(rule, program, way)
         if not all(any(word in text for text in told) for word in expected):
             self.suite.problem(f"BLIND {way} {program} {rule}: {told}")
 

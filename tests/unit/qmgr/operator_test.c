@@ -58,6 +58,7 @@ struct place {
 	bool moving;
 	int64_t due;
 	size_t renamed, durable; /* by the order, and how many are */
+	size_t slips;		/* times that it goes where was looked */
 	int fails;		/* the sync of that directory does, or -1 */
 	bool refused;		/* the answer's end was an error */
 };
@@ -323,6 +324,54 @@ static void what_is_not_durable_is_not_said(void **state)
 	}
 }
 
+/* When the last directories are read, a message of theirs goes to one that
+ * was read before. */
+static int slip_past(const struct sys_event *ev, void *ctx)
+{
+	struct place *p = ctx;
+	struct queue_name name;
+	int hold = p->qmgr.spool.place[QUEUE_HOLD];
+
+	if (p->slips == 0 || p->moving || ev->after || ev->op != SYS_OPEN ||
+	    ev->fd != hold || strcmp(ev->path, ".") != 0)
+		return 0;
+	p->moving = true;
+	p->slips--;
+	sys_set_hook(NULL, NULL);
+	assert_true(find(p, p->ids[0], &name));
+	assert_int_equal(queue_spool_move(&p->qmgr.spool, &name,
+	    QUEUE_DEFERRED, p->due++), 0);
+	sys_set_hook(slip_past, p);
+	p->moving = false;
+	return 0;
+}
+
+static void what_slips_past_a_look_is_found_by_the_next(void **state)
+{
+	static const uint64_t verbs[] = { QUEUE_DO_DELETE, QUEUE_DO_REQUEUE,
+		QUEUE_DO_EXPIRE };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		char text[QUEUE_ID_SIZE];
+		struct queue_order ask = { .verb = verbs[i] };
+		struct queue_name name;
+		struct str id;
+		struct place p;
+
+		begin(&p, 1);
+		id = str_of(queue_id_text(p.ids[0], text));
+		ask.ids = (struct strs){ &id, 1 };
+		assert_true(find(&p, p.ids[0], &name));
+		assert_int_equal(queue_spool_move(&p.qmgr.spool, &name,
+		    QUEUE_HOLD, 0), 0);
+		p.slips = 1;
+		assert_int_equal(give(&p, &ask, slip_past), 1);
+		assert_int_equal(p.slips, 0);
+		end(&p);
+	}
+}
+
 /* Anybody may ask for it, and those that are being read are many. */
 static void a_flush_waits_for_nothing_that_is_busy(void **state)
 {
@@ -353,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_said_is_durable),
 		cmocka_unit_test(what_is_not_durable_is_not_said),
+		cmocka_unit_test(what_slips_past_a_look_is_found_by_the_next),
 		cmocka_unit_test(a_flush_waits_for_nothing_that_is_busy),
 		cmocka_unit_test(
 		    what_moves_meanwhile_is_changed_where_it_stands),
