@@ -6,6 +6,7 @@
  * with another instance.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 #include "base/buf.h"
 #include "base/sys.h"
+#include "config/config.h"
 #include "postern/certificate.h"
 #include "postern/postern.h"
 
@@ -63,8 +65,21 @@ struct init {
 	size_t nusers;
 	const char *sets[MANY];
 	size_t nsets;
+	unsigned first_set;	/* its line in main.cf */
 	bool root;
+	bool made_dir;		/* DIR itself */
+	size_t made;		/* of dirs[] */
 };
+
+/* What an instance has in DIR, in the order in which it is made. */
+static const struct {
+	const char *name;
+	mode_t mode;
+	unsigned uid; /* when root makes it */
+} dirs[] = { { "etc", 0755, 0 },
+	/* beside etc, which lookup and auth may read */
+	{ "keys", 0700, 0 }, { "mail", 0711, UID_MAIL },
+	{ "log", 0755, UID_BASE + 1 }, { "data", 0755, 0 } };
 
 static int usage(void)
 {
@@ -128,6 +143,16 @@ static int check_user(const char *user)
 	return 0;
 }
 
+/* One line of main.cf that is no comment and continues none. */
+static bool is_assignment(const char *s)
+{
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.");
+
+	return n > 0 && s[n + strspn(s + n, " ")] == '=' &&
+	    strchr(s, '\n') == NULL;
+}
+
 static int parse_options(struct init *in, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -168,8 +193,7 @@ static int parse_options(struct init *in, int argc, char **argv)
 			in->users[in->nusers++] = optarg;
 			break;
 		case 's':
-			if (strchr(optarg, '=') == NULL || optarg[0] == '=' ||
-			    strchr(optarg, '\n') != NULL) {
+			if (!is_assignment(optarg)) {
 				complain("--set %s: want PARAM=VALUE", optarg);
 				return 64;
 			}
@@ -214,15 +238,20 @@ static int open_directory(struct init *in, const char *name)
 {
 	int fd;
 
-	if (mkdir(name, 0755) < 0 && errno != EEXIST) {
+	bool is_new = mkdir(name, 0755) == 0;
+
+	if (!is_new && errno != EEXIST) {
 		complain("%s: %s", name, strerror(errno));
 		return -1;
 	}
 	in->dirfd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (in->dirfd < 0 || realpath(name, in->dir) == NULL) {
 		complain("%s: %s", name, strerror(errno));
+		if (is_new)
+			(void)rmdir(name);
 		return -1;
 	}
+	in->made_dir = is_new;
 	if ((fd = openat(in->dirfd, "etc", O_PATH | O_CLOEXEC)) >= 0) {
 		close(fd);
 		complain("%s/etc is there already; an instance is made in a "
@@ -296,7 +325,16 @@ static void put_path(const struct init *in, struct buf *b, const char *name,
 		buf_printf(b, "%s = %s%s/%s\n", name, prefix, in->dir, path);
 }
 
-static int write_main_cf(const struct init *in)
+static unsigned lines_in(struct str text)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < text.n; i++)
+		n += text.p[i] == '\n';
+	return n;
+}
+
+static int write_main_cf(struct init *in)
 {
 	struct buf b;
 	char text[300];
@@ -357,6 +395,7 @@ static int write_main_cf(const struct init *in)
 	}
 	if (in->nsets > 0)
 		buf_append_c(&b, "\n# --set\n");
+	in->first_set = lines_in(buf_str(&b)) + 1;
 	for (size_t i = 0; i < in->nsets; i++) {
 		const char *eq = strchr(in->sets[i], '=');
 
@@ -484,19 +523,14 @@ static int write_certificates(const struct init *in)
 	return rc;
 }
 
-static int make_directories(const struct init *in)
+static int make_directories(struct init *in)
 {
-	static const struct {
-		const char *name;
-		mode_t mode;
-		unsigned uid; /* when root makes it */
-	} dirs[] = { { "etc", 0755, 0 },
-		/* beside etc, which lookup and auth may read */
-		{ "keys", 0700, 0 }, { "mail", 0711, UID_MAIL },
-		{ "log", 0755, UID_BASE + 1 }, { "data", 0755, 0 } };
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		int rc = mkdirat(in->dirfd, dirs[i].name, dirs[i].mode);
 
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
-		if (mkdirat(in->dirfd, dirs[i].name, dirs[i].mode) < 0 ||
+		if (rc == 0)
+			in->made = i + 1;
+		if (rc < 0 ||
 		    fchmodat(in->dirfd, dirs[i].name, dirs[i].mode, 0) < 0 ||
 		    (in->root && fchownat(in->dirfd, dirs[i].name,
 			dirs[i].uid, dirs[i].uid, 0) < 0)) {
@@ -504,7 +538,97 @@ static int make_directories(const struct init *in)
 			    strerror(errno));
 			return -1;
 		}
+	}
 	return 0;
+}
+
+/* Takes away a directory that was made here, with the files in it. */
+static void remove_directory(const struct init *in, const char *name)
+{
+	int fd = openat(in->dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+	    O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *e;
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			(void)unlinkat(fd, e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+	(void)unlinkat(in->dirfd, name, AT_REMOVEDIR);
+}
+
+/* An instance that could not be made is not there by half. */
+static void undo(const struct init *in)
+{
+	for (size_t i = in->made; i-- > 0;)
+		remove_directory(in, dirs[i].name);
+	if (in->made_dir)
+		(void)rmdir(in->dir);
+}
+
+/* --- what --set says --- */
+
+/* The line of main.cf's --set that a problem is about, or NULL. */
+static const char *set_of(const struct init *in, const struct config_problem *p)
+{
+	if (strcmp(p->file, "main.cf") != 0 || p->line < in->first_set ||
+	    p->line - in->first_set >= in->nsets)
+		return NULL;
+	return in->sets[p->line - in->first_set];
+}
+
+static bool is_unknown(const struct config *c, const char *set)
+{
+	char name[256];
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(set, " ="), set);
+	return !config_is_known(c, name);
+}
+
+/* What init itself writes is good, so a problem comes from --set. 0, or the
+ * exit status: 64 for an unknown name, 65 for what is no value. */
+static int judge(const struct init *in, const struct config *c)
+{
+	size_t n;
+	const struct config_problem *p = config_problems(c, &n);
+	int rc = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *set = set_of(in, &p[i]);
+		bool unknown = set != NULL && is_unknown(c, set);
+
+		complain("%s%s%s%s%s%s%s%s", p[i].is_error || unknown ? ""
+		    : "warning: ", set ? "--set " : "", set ? set : "",
+		    set ? ": " : "", p[i].text, p[i].remedy ? " (" : "",
+		    p[i].remedy ? p[i].remedy : "", p[i].remedy ? ")" : "");
+		if (unknown)
+			rc = 64;
+		else if (p[i].is_error && rc == 0)
+			rc = 65;
+	}
+	return rc;
+}
+
+static int check_sets(const struct init *in)
+{
+	int fd = openat(in->dirfd, "etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char etc[4200];
+	struct config *c;
+	int rc = 1;
+
+	snprintf(etc, sizeof(etc), "%s/etc", in->dir);
+	if (fd >= 0 && (c = config_read(fd, etc, 0)) != NULL) {
+		rc = judge(in, c);
+		config_free(&c);
+	} else {
+		complain("%s: %s", etc, strerror(fd < 0 ? errno : ENOMEM));
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
 }
 
 static void print_values(const struct init *in)
@@ -523,11 +647,29 @@ static void print_values(const struct init *in)
 	printf("maildir=%s/mail/%%d/%%n\n", in->dir);
 }
 
+/* 0, or the exit status. */
+static int fill(struct init *in)
+{
+	struct context own;
+	char etc[4200];
+	int rc;
+
+	if (make_directories(in) < 0 || write_main_cf(in) < 0 ||
+	    write_master_cf(in) < 0)
+		return 1;
+	if ((rc = check_sets(in)) != 0)
+		return rc;
+	if (write_users(in) < 0 || write_aliases(in) < 0 ||
+	    write_certificates(in) < 0)
+		return 1;
+	snprintf(etc, sizeof(etc), "%s/etc", in->dir);
+	own = (struct context){ .config_dir = etc, .program = "postern" };
+	return init_build_tables(&own) < 0 ? 1 : 0;
+}
+
 static int run_init(const struct context *ctx, int argc, char **argv)
 {
 	struct init *in = calloc(1, sizeof(*in));
-	struct context own;
-	char etc[4200];
 	int rc;
 
 	(void)ctx;
@@ -537,17 +679,14 @@ static int run_init(const struct context *ctx, int argc, char **argv)
 	if ((rc = parse_options(in, argc, argv)) != 0)
 		goto out;
 	rc = 1;
-	if (check_ports(in) < 0 || open_directory(in, argv[optind]) < 0 ||
-	    make_directories(in) < 0 || write_main_cf(in) < 0 ||
-	    write_master_cf(in) < 0 || write_users(in) < 0 ||
-	    write_aliases(in) < 0 || write_certificates(in) < 0)
+	if (check_ports(in) < 0)
 		goto out;
-	snprintf(etc, sizeof(etc), "%s/etc", in->dir);
-	own = (struct context){ .config_dir = etc, .program = "postern" };
-	if (init_build_tables(&own) < 0)
-		goto out;
-	print_values(in);
-	rc = 0;
+	if (open_directory(in, argv[optind]) == 0)
+		rc = fill(in);
+	if (rc == 0)
+		print_values(in);
+	else
+		undo(in);
 out:
 	free(in);
 	return rc;

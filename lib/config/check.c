@@ -206,10 +206,21 @@ static void check_row(struct config *c, const struct param *p, bool quiet,
 		c->failed = true;
 }
 
+bool config_is_known(const struct config *c, const char *text)
+{
+	struct str name = str_of(text), transport;
+	const struct entry *e = config_entry(c, name);
+	const char *suffix;
+
+	return param_find(name) != NULL || known_find(name) != NULL ||
+	    (e != NULL && e->referred) || config_is_class(c, NULL, name) ||
+	    known_is_transport_parameter(name, &transport, &suffix);
+}
+
 static void check_entry(struct config *c, struct entry *e)
 {
-	struct str name = str_of(e->name), transport;
-	const char *why, *suffix;
+	struct str name = str_of(e->name);
+	const char *why;
 
 	if (param_find(name) != NULL)
 		return;
@@ -219,8 +230,7 @@ static void check_entry(struct config *c, struct entry *e)
 		    e->name, why ? why : "cannot be evaluated");
 	else if (known_find(name) != NULL)
 		report_known(c, NULL, name, e->value, e->line);
-	else if (!e->referred && !config_is_class(c, NULL, name) &&
-	    !known_is_transport_parameter(name, &transport, &suffix))
+	else if (!config_is_known(c, e->name))
 		report_unknown(c, "main.cf", name, e->line);
 }
 

@@ -62,6 +62,9 @@ const char *config_raw(const struct config *, const char *name);
 const char *config_default(const struct config *, const char *name);
 /* The nth name that main.cf sets, NULL behind the last. */
 const char *config_nth_name(const struct config *, size_t n);
+/* Whether a program reads it, main.cf refers to it as $name, or Postfix knows
+ * it (a warning or an error says then what is lost). */
+bool config_is_known(const struct config *, const char *name);
 /* Where it was set ("main.cf", line); NULL and 0 for a default. */
 const char *config_where(const struct config *, const char *name,
     unsigned *line_r);

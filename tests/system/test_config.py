@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import BIN, claim_base, release, wait_until
 
 
 def path(instance, name):
@@ -544,3 +544,64 @@ def test_the_manual_page_is_clean_and_names_every_parameter(stopped):
                           input=page.stdout, stdout=subprocess.PIPE,
                           check=False)
     assert (lint.returncode, lint.stdout) == (0, "")
+
+
+# What --set says; exit status; what is said of it.
+SETS = [
+    (["smtpd_banner_delay=1s"], 64, "--set smtpd_banner_delay=1s: unknown "
+     "parameter smtpd_banner_delay ("),
+    (["smtpd_timout=1s"], 64, "--set smtpd_timout=1s: unknown parameter "
+     "smtpd_timout (did you mean smtpd_timeout?)"),
+    (["smtpd_timeout=soon"], 65, "--set smtpd_timeout=soon: smtpd_timeout = "
+     "soon: "),
+    (["hopcount_limit=0"], 65, "--set hopcount_limit=0: hopcount_limit = 0: "),
+    (["mynetworks=10.0.0.0/8", "mynetworks_style=none"], 65,
+     "--set mynetworks_style=none: mynetworks_style = none: "),
+    (["milter_default_action=accept", "smtpd_milters=inet:h:1"], 65,
+     "--set smtpd_milters=inet:h:1: smtpd_milters is not supported ("),
+    (["smtpd_recipient_restrictions=permit_some"], 65,
+     "--set smtpd_recipient_restrictions=permit_some: "),
+    (["#max_idle=1s"], 64, "--set #max_idle=1s: want PARAM=VALUE"),
+    ([" max_idle=1s"], 64, "--set  max_idle=1s: want PARAM=VALUE"),
+]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_init_refuses_what_set_cannot_mean(tmp_path, is_there):
+    """And leaves nothing behind, but a directory that was there."""
+    for sets, status, said in SETS:
+        where = tmp_path / "i"
+        if is_there:
+            where.mkdir(exist_ok=True)
+        p = init(where, *sets)
+        assert (p.returncode, p.stdout) == (status, ""), (sets, p.stderr)
+        assert f"postern: {said}" in p.stderr, (sets, p.stderr)
+        assert os.listdir(tmp_path) == (["i"] if is_there else []), sets
+        assert not is_there or not os.listdir(where), sets
+
+
+def init(where, *sets):
+    """With ports of nobody: it only looks whether they are free."""
+    while True:
+        base = claim_base()
+        p = subprocess.run(
+            [os.path.join(BIN, "postern"), "init", str(where), "--port-base",
+             str(base), *(word for item in sets for word in ("--set", item))],
+            capture_output=True, text=True, check=False, timeout=60)
+        release(base)
+        if "--port-base" not in p.stderr:
+            return p
+
+
+def test_init_takes_names_that_a_site_makes(tmp_path):
+    sets = ["smtpd_restriction_classes=mine", "mine=permit_mynetworks, reject",
+            "our_net=127.0.0.0/8", "mynetworks=$our_net",
+            "slow_destination_concurrency_limit=2", "biff=yes"]
+    p = init(tmp_path / "i", *sets)
+    assert p.returncode == 0, p.stderr
+    assert p.stderr.startswith("postern: warning: --set biff=yes: biff is not "
+                               "supported and has no effect (")
+    with open(tmp_path / "i/etc/main.cf", encoding="utf-8") as f:
+        text = f.read()
+    for item in sets:
+        assert "\n{} = {}\n".format(*item.split("=")) in text
