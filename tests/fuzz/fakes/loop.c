@@ -174,6 +174,13 @@ static struct timer *next_due(int64_t until)
 	return first;
 }
 
+int64_t fake_until_timer(int64_t most)
+{
+	const struct timer *t = next_due(fake_time + most);
+
+	return t == NULL ? most : t->due > fake_time ? t->due - fake_time : 0;
+}
+
 void fake_pass(int64_t us)
 {
 	int64_t until = fake_time + us;

@@ -26,4 +26,6 @@ void fake_fire(int fd, unsigned ready);
 void fake_pass(int64_t us);
 /* Timers that run. */
 size_t fake_timers(void);
+/* Until the first of them is due, `most` microseconds at most. */
+int64_t fake_until_timer(int64_t most);
 #endif
