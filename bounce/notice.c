@@ -8,6 +8,7 @@
 #include "mail/compose.h"
 #include "mail/date.h"
 #include "mail/path.h"
+#include "mail/status.h"
 #include "msgs/submit.h"
 
 #define CHUNK 16384u
@@ -308,6 +309,18 @@ static const char *action_of(const struct notice *n,
 	    : r->relayed ? "relayed" : "delivered";
 }
 
+/* RFC 3464 2.3.4: a code, whatever an agent took for one. */
+static struct str status_of(const struct notice *n,
+    const struct notice_recipient *r)
+{
+	struct mail_status status;
+
+	if (mail_status_parse(r->status, &status) == 0)
+		return r->status;
+	return n->kind == NOTICE_FAILED ? STR("5.0.0")
+	    : n->kind == NOTICE_DELAYED ? STR("4.0.0") : STR("2.0.0");
+}
+
 /* RFC 3464 2.3 */
 static void write_recipient(const struct notice *n, const struct shape *sh,
     const struct notice_recipient *r, struct submission *s)
@@ -326,7 +339,7 @@ static void write_recipient(const struct notice *n, const struct shape *sh,
 	}
 	write_typed(s, "Final-Recipient", e->address, sh->utf8);
 	submission_printf(s, "Action: %s\r\nStatus: " STR_FMT "\r\n",
-	    action_of(n, r), STR_ARG(str_sub(r->status, 0, 16)));
+	    action_of(n, r), STR_ARG(status_of(n, r)));
 	if (host.n > 0) {
 		submission_write(s, STR("Remote-MTA: dns; "));
 		write_text(s, host, false);

@@ -12,6 +12,7 @@
 #include "mail/header.h"
 #include "mail/mime.h"
 #include "mail/path.h"
+#include "mail/status.h"
 #include "queue/commit.h"
 
 #define ID UINT64_C(0x6925B1F30001)
@@ -69,6 +70,7 @@ static void check_status(struct str s, size_t recipients)
 	while (s.n > 0) {
 		struct mail_fields f;
 		struct mail_field field;
+		struct mail_status code;
 
 		mail_fields_init(&f, s);
 		while (mail_fields_next(&f, &field)) {
@@ -81,6 +83,9 @@ static void check_status(struct str s, size_t recipients)
 				fuzz_show("field", field.raw);
 			fuzz_check(known, "a field that we do not write");
 			finals += str_eq_c(field.name, "Final-Recipient");
+			fuzz_check(!str_eq_c(field.name, "Status") ||
+			    mail_status_parse(str_trim(field.body), &code) ==
+			    0, "a status that is none");
 		}
 		fuzz_check(f.body_at > 0, "no field at its start");
 		groups++;
@@ -135,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	struct params params;
 	struct submission sub;
 	const char *why = NULL;
+	unsigned how;
 	int fd = fuzz_new_file("message"), rc;
 	struct notice notice = { .params = &params, .reader = &reader,
 		.queue_id = "6925B1F30001", .recipients = r };
@@ -156,7 +162,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		q[i].orcpt = fuzz_field(&in, '\n');
 		r[i] = (struct notice_recipient){ .relayed = fuzz_bool(&in),
 			.when = 1764100001000000 };
-		r[i].status = fuzz_bool(&in) ? STR("5.1.1") : STR("2.0.0");
+		how = fuzz_octet(&in);
+		r[i].status = how & 1 ? STR("5.1.1") : STR("2.0.0");
+		if (how & 128) /* an agent's word */
+			r[i].status = fuzz_take(&in, how / 2 % 17);
 		r[i].host = fuzz_field(&in, '\n');
 		/* The rest may hold line ends, in two forms. */
 		r[i].text = fuzz_field(&in, '\0');
