@@ -31,16 +31,20 @@ static int open_file(struct queue_reader *r, const struct agent_job *j)
 int forward_is_loop(const struct agent_job *j, struct str address,
     struct arena *a)
 {
-	char *p = arena_alloc(a, SCAN_MAX);
 	struct queue_reader r;
 	struct mail_fields walk;
 	struct mail_field f;
+	size_t most;
 	ssize_t n;
+	char *p;
 
-	if (p == NULL || open_file(&r, j) < 0)
+	if (open_file(&r, j) < 0)
 		return -1;
-	n = queue_reader_pread(&r, p, r.header.content_octets < SCAN_MAX
-	    ? (size_t)r.header.content_octets : SCAN_MAX, 0);
+	most = r.header.content_octets < SCAN_MAX
+	    ? (size_t)r.header.content_octets : SCAN_MAX;
+	if ((p = arena_alloc(a, most + 1)) == NULL)
+		return -1;
+	n = queue_reader_pread(&r, p, most, 0);
 	if (n < 0)
 		return -1;
 	mail_fields_init(&walk, str_n(p, (size_t)n));
