@@ -224,6 +224,9 @@ def bounced():
     for qid, _ in sent.values():
         if qid:
             inst.wait_log(rf"{qid}: removed")
+    # the notifications are messages of their own
+    for notice in re.findall(r"notification: (\w+)$", inst.log(), re.M):
+        inst.wait_log(rf"{notice}: removed")
     yield inst, sent
     sink.end()
     inst.end()

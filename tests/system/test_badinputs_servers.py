@@ -141,7 +141,7 @@ class Servers(Site):
             try:
                 with open(f"/proc/{pid}/status", encoding="ascii") as f:
                     peak = int(re.search(r"VmHWM:\s+(\d+)", f.read())[1])
-            except OSError:
+            except (OSError, TypeError):    # one that ends
                 continue
             self.peak = max(self.peak, peak)
         log = self.instance.log()
