@@ -351,6 +351,13 @@ static bool drain(bool stopping)
 
 	self.draining = true;
 	self.stopping |= stopping;
+	/* Nobody gets a process from here any more: each ends when those who
+	 * have its edge do, which so far one did that never ends, we. */
+	LIST_FOREACH(c, &self.children, link)
+		if (c->edge >= 0) {
+			close(c->edge);
+			c->edge = -1;
+		}
 	if (stopping)
 		LIST_FOREACH(c, &self.children, link)
 			conv_send(c->control, &control_stop_schema, NULL,

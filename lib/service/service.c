@@ -286,6 +286,17 @@ static void refuse_conv(struct served *e, struct conv *c)
 	conv_close(&c);
 }
 
+static void drain(bool stopping);
+
+/* That process is gone, or ended it. Who was started for a user has all his
+ * edges from the start: without one nobody can come any more. */
+static void lose_edge(struct served *e)
+{
+	end_edge(e);
+	if (LIST_EMPTY(&self.served) && self.row->processes == 0)
+		drain(false);
+}
+
 static void on_edge(int fd, unsigned ready, void *ctx)
 {
 	struct served *e = ctx;
@@ -294,8 +305,8 @@ static void on_edge(int fd, unsigned ready, void *ctx)
 
 	(void)ready;
 	if (conv < 0) {
-		if (errno == EPIPE) /* that process is gone, or ended it */
-			end_edge(e);
+		if (errno == EPIPE)
+			lose_edge(e);
 		else if (errno == EPROTO)
 			complain(e, "what it sent is no conversation");
 	} else if ((c = conv_new(e->client, conv)) == NULL) {

@@ -56,6 +56,24 @@ def test_a_hangup_signal_reloads(new_instance):
     inst.wait_messages("anna", 1)
 
 
+def test_a_reload_leaves_no_process_behind(new_instance):
+    """What the old launch started for users ends when its askers do."""
+    inst = new_instance()
+    inst.send("anna")
+    inst.wait_messages("anna", 1)
+    old = inst.pids("launch") + inst.pids("deliver")
+    assert len(old) == 2
+    # another value of anything: every program is replaced
+    with open(os.path.join(inst.etc, "main.cf"), "a", encoding="utf-8") as f:
+        f.write("hopcount_limit = 49\n")
+    assert inst.command("postern", "reload").returncode == 0
+    wait_until(lambda: not set(old) & set(inst.pids("launch") +
+                                          inst.pids("deliver")),
+               what="the end of what was there before")
+    inst.send("anna")
+    inst.wait_messages("anna", 2)
+
+
 def test_a_rotated_log_is_followed(new_instance):
     inst = new_instance()
     os.rename(inst.log_path, inst.log_path + ".1")
