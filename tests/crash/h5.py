@@ -25,6 +25,7 @@ time.
 """
 import argparse
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -150,7 +151,7 @@ def without_loader(calls):
     kind were before."""
     at = 0
     for i, (call, _, about) in enumerate(calls):
-        if ".so" in about or call == "execveat":
+        if re.search(r"\.so[.0-9]*( |$)", about) or call == "execveat":
             at = i + 1
     while 0 < at < len(calls) and calls[at - 1][0] != "munmap" and \
             calls[at][0] in ("mmap", "mprotect", "munmap", "arch_prctl",

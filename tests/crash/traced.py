@@ -443,12 +443,10 @@ class Suite:
         return not self.odd()
 
     def odd(self):
-        """Programs that have more or fewer processes than they should. (An
-        old `launch` stays while somebody uses a process that it started.)"""
+        """Programs that have more or fewer processes than they should."""
         self.tracer.poll()
         return {p: len(self.pids.get(p, ())) for p, n in self.normal.items()
-                if len(self.pids.get(p, ())) < n or
-                (len(self.pids.get(p, ())) > n and p != "launch")}
+                if len(self.pids.get(p, ())) != n}
 
     def wait_normal(self, patience):
         return self.wait_for(self.is_normal, patience)

@@ -171,7 +171,7 @@ class ReloadWay(SmtpWay):
     # (those that hold mail, keep mail going, or are not replaced)
     programs = ("postern", "master", "qmgr")
     # Nearly all are those of programs that start, which `--starts` walks.
-    most = 300
+    most = 100
     apart = True
     patience = 20       # seconds
 
@@ -187,7 +187,7 @@ class ReloadWay(SmtpWay):
         if not suite.wait_normal(self.patience):
             return f"not in order: {suite.odd()}"
         self.old = {p: set(pids) for p, pids in suite.pids.items()
-                    if p in suite.normal and p != "launch"}
+                    if p in suite.normal}
         path = os.path.join(suite.etc, "main.cf")
         with open(path, encoding="utf-8") as f:
             text = f.read()
