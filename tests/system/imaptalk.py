@@ -134,12 +134,14 @@ class Talk:
     def rest(self, timeout=60):
         """All up to the end of the connection."""
         self.sock.settimeout(timeout)
-        try:
-            while True:
-                self._fill()
-        except Gone as gone:
+        pieces = []
+        while True:
+            pieces.append(self.buf)
             self.buf = b""
-            return gone.args[0]
+            try:
+                self._fill()
+            except Gone:
+                return b"".join(pieces).decode("latin-1")
 
 
 class BareServer:

@@ -134,10 +134,12 @@ def test_stop_says_bye(new_instance):
 
 
 def test_a_message_that_is_cut_while_it_is_fetched_ends_that_session_alone(
-        talk, instance):
+        new_instance):
     """By its owner, with a shell: what imapd has of it is no memory any
     more."""
-    other, t = talk("bob"), talk("bob")
+    # (where no process of another user ends meanwhile)
+    instance = new_instance(users=["bob"])
+    other, t = SessionTalk(instance, "bob"), SessionTalk(instance, "bob")
     other.ok("SELECT INBOX")
     assert t.append("Subject: first\r\n\r\nx\r\n").status == "OK"
     folder = os.path.join(instance.maildir("bob"), "cur")
@@ -160,3 +162,5 @@ def test_a_message_that_is_cut_while_it_is_fetched_ends_that_session_alone(
     assert instance.pids("imapd") == before
     # Now it is what it is.
     assert "{3" in other.ok(f"FETCH {number} BODY.PEEK[]").untagged[-1][:60]
+    for session in (other, t):
+        session.close()
