@@ -287,10 +287,12 @@ class Instance:
         return user if "@" in user else f"{user}@{self.domain}"
 
     def smtp(self, **kw):
-        return smtplib.SMTP("127.0.0.1", self.port("smtp"), timeout=60, **kw)
+        return smtplib.SMTP("127.0.0.1", self.port("smtp"),
+                            timeout=PATIENCE, **kw)
 
     def submission(self, user):
-        s = smtplib.SMTP("localhost", self.port("submission"), timeout=60)
+        s = smtplib.SMTP("localhost", self.port("submission"),
+                         timeout=PATIENCE)
         s.starttls(context=self.tls())
         s.login(self.address(user), PASSWORD)
         return s
@@ -298,18 +300,18 @@ class Instance:
     def imap(self, user, tls=False):
         if tls:
             c = imaplib.IMAP4_SSL("localhost", self.port("imaps"),
-                                  ssl_context=self.tls(), timeout=60)
+                                  ssl_context=self.tls(), timeout=PATIENCE)
         else:
-            c = imaplib.IMAP4("127.0.0.1", self.port("imap"), timeout=60)
+            c = imaplib.IMAP4("127.0.0.1", self.port("imap"), timeout=PATIENCE)
         c.login(self.address(user), PASSWORD)
         return c
 
     def pop3(self, user, tls=False):
         if tls:
             c = poplib.POP3_SSL("localhost", self.port("pop3s"),
-                                context=self.tls(), timeout=60)
+                                context=self.tls(), timeout=PATIENCE)
         else:
-            c = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=60)
+            c = poplib.POP3("127.0.0.1", self.port("pop3"), timeout=PATIENCE)
         c.user(self.address(user))
         c.pass_(PASSWORD)
         return c

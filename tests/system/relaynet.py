@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 
-from conftest import PATIENCE, free_port, wait_until
+from conftest import free_port, wait_until
 
 
 class NameServer:
@@ -238,7 +238,7 @@ class SlowSink(Sink):
 
     def serve(self, conn):
         self.met.set()
-        self.go.wait(PATIENCE)
+        self.go.wait()
         super().serve(conn)
 
     def end(self):
