@@ -445,6 +445,8 @@ static void concluded(struct disk_work *dw)
 		log_warn("%s: its file is no message: %s", m->text,
 		    w->why ? w->why : "damaged");
 	} else if (w->error != 0) {
+		/* also what was wished since it was heard last */
+		registry_close(&q->registry, m);
 		log_warn("%s: cannot %s: %s", m->text, w->to == QUEUE_DEFERRED
 		    ? "defer" : "move", strerror(w->error));
 		if (m->wish != WISH_NONE || m->expire)
