@@ -216,7 +216,8 @@ class Faults(points.Points):
         self.judge(way, program, told, result)
         self.tell(told, suite.ways[way].wrong(token, result))
         if result == "acked" and program in suite.ways[way].promises and \
-                is_promised(call, error, fired[5]):
+                is_promised(call, error, fired[5]) and \
+                not suite.ways[way].answered_before(fired):
             suite.problem(f"PROMISED {told}")
         for event in self.tracer.events:
             if event[0] == "ended" and event[3] != "0" and \
@@ -241,11 +242,18 @@ class Faults(points.Points):
             self.point(way, program, site)
         self.wait_open()
         self.goes_through(way)
-        for pid, n in self.descriptors(program).items():
-            if n > before.get(pid, n) + ROOM.get(program, 20):
-                self.suite.problem(f"LEAK {program} has {n} descriptors, "
-                                   f"had {before[pid]}")
+        room = ROOM.get(program, 20)
+        # (a stock of files that is being made is given away in a moment)
+        self.suite.wait_for(lambda: not self.leaking(program, before, room),
+                            10)
+        for pid, n in self.leaking(program, before, room).items():
+            self.suite.problem(f"LEAK {program} has {n} descriptors, "
+                               f"had {before[pid]}")
         self.tracer.command("watch -")
+
+    def leaking(self, program, before, room):
+        return {pid: n for pid, n in self.descriptors(program).items()
+                if n > before.get(pid, n) + room}
 
     def descriptors(self, program):
         out = {}

@@ -92,7 +92,8 @@ class Points:
         for way, token, result in self.open:
             if result == "acked" and \
                     not self.suite.wait_there(way, token, patience):
-                self.suite.problem(f"NOT THERE {token} after {patience} s")
+                self.suite.problem(f"NOT THERE {token} after {patience} s "
+                                   f"{self.suite.odd() or ''}")
             self.tell(token, self.suite.ways[way].settle(token, result))
         self.open = []
 

@@ -102,6 +102,11 @@ class Way:
     def settle(self, token, result):
         """After a point that is over: order again. A text, or None."""
 
+    def answered_before(self, fired):
+        """Whether the answer came before that event, and stands on other
+        things."""
+        return False
+
     def is_honest(self, code):
         """Whether that refusal says that it is not done, for now."""
         # SMTP 4xx, EX_TEMPFAIL and EX_OSERR, NO, -ERR; "gone": what was to

@@ -85,6 +85,12 @@ class _Steering(SmtpWay):
             return "acked"
         return "broken" if status is None else f"refused {status}"
 
+    def answered_before(self, fired):
+        # (of a message in work it is a wish: done when its agents answered)
+        events = self.suite.tracer.events
+        at = events.index(fired)
+        return any(e[:2] == ["ended", "postern"] for e in events[:at])
+
     def is_honest(self, code):
         return code != "0"
 
