@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 
 import pytest
 
@@ -148,6 +149,8 @@ class Instance:
                 cmd += ["--set", item]
             p = self._run(cmd)
             if p.returncode == 0:
+                # once: at the end, or when it is forgotten without one
+                self.release = weakref.finalize(self, release, self.base)
                 break
             release(self.base)
             if "port" not in p.stderr:
@@ -379,7 +382,7 @@ class Instance:
         if os.path.exists(os.path.join(self.dir, "data/master.pid")) and \
                 self.is_running():
             self.stop()
-        release(self.base)
+        self.release()
         problems = self.verdict()
         shutil.rmtree(self.dir, ignore_errors=True)
         with contextlib.suppress(OSError):  # others may have more in it
@@ -404,7 +407,7 @@ def make_instance(users=("anna", "bob", "carol"), sets=(), domain="our.test",
         # somebody took a port since init looked
         if "Address already in use" not in p.stderr:
             raise AssertionError(p.stderr + inst.log())
-        release(inst.base)
+        inst.release()
         shutil.rmtree(parent, ignore_errors=True)
     raise AssertionError("no free ports")
 
