@@ -23,6 +23,35 @@ static enum queue_found judge_torn(const struct queue_spool *s,
 	    : QUEUE_FOUND_REMOVED;
 }
 
+/*
+ * Perhaps it was only half written, and who held it goes on, or has just
+ * committed it: judged again once nobody has it.
+ */
+static enum queue_found judge_damaged(const struct queue_spool *s,
+    struct queue_name *name, int fd, const char **why)
+{
+	if (!queue_is_unheld(fd) && errno == EAGAIN)
+		return QUEUE_FOUND_HELD;
+	switch (queue_classify(fd, name->id, name->place == QUEUE_INCOMING,
+	    why)) {
+	case QUEUE_KIND_WHOLE:
+		*why = NULL;
+		return QUEUE_FOUND_MESSAGE;
+	case QUEUE_KIND_TORN:
+		if (name->place == QUEUE_INCOMING)
+			return QUEUE_FOUND_HELD; /* look again later */
+		break;
+	case QUEUE_KIND_DAMAGED:
+		break;
+	default:
+		return QUEUE_FOUND_FAILED;
+	}
+	if (name->place != QUEUE_CORRUPT &&
+	    queue_spool_move(s, name, QUEUE_CORRUPT, 0) < 0)
+		return QUEUE_FOUND_FAILED;
+	return QUEUE_FOUND_CORRUPT;
+}
+
 static enum queue_found judge(const struct queue_spool *s,
     struct queue_name *name, int fd, const char **why)
 {
@@ -40,13 +69,7 @@ static enum queue_found judge(const struct queue_spool *s,
 	case QUEUE_KIND_TORN:
 		return judge_torn(s, name, fd, why);
 	case QUEUE_KIND_DAMAGED:
-		/* Perhaps it is only half written, and somebody goes on. */
-		if (!queue_is_unheld(fd) && errno == EAGAIN)
-			return QUEUE_FOUND_HELD;
-		if (name->place != QUEUE_CORRUPT &&
-		    queue_spool_move(s, name, QUEUE_CORRUPT, 0) < 0)
-			return QUEUE_FOUND_FAILED;
-		return QUEUE_FOUND_CORRUPT;
+		return judge_damaged(s, name, fd, why);
 	default:
 		return QUEUE_FOUND_FAILED;
 	}
