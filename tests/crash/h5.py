@@ -170,6 +170,14 @@ def action_of(call, error):
     return f"{'fail-after' if call == 'close' else 'fail'} {error}"
 
 
+def is_stock(link):
+    """Files of the queue that qmgr keeps to give them again (QMGR_SPARES)."""
+    try:
+        return "/spool/incoming/" in os.readlink(link)
+    except OSError:
+        return False    # closed meanwhile
+
+
 class Faults(points.Points):
     def sites(self, calls):
         """(call, k, error) of a recorded run."""
@@ -243,7 +251,7 @@ class Faults(points.Points):
         self.wait_open()
         self.goes_through(way)
         room = ROOM.get(program, 20)
-        # (a stock of files that is being made is given away in a moment)
+        # (what is under way is over in a moment)
         self.suite.wait_for(lambda: not self.leaking(program, before, room),
                             10)
         for pid, n in self.leaking(program, before, room).items():
@@ -259,7 +267,9 @@ class Faults(points.Points):
         out = {}
         for pid in self.suite.pids.get(program, ()):
             try:
-                out[pid] = len(os.listdir(f"/proc/{pid}/fd"))
+                fds = os.listdir(f"/proc/{pid}/fd")
+                out[pid] = sum(not is_stock(f"/proc/{pid}/fd/{fd}")
+                               for fd in fds)
             except OSError:
                 pass
         return out

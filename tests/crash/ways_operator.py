@@ -132,6 +132,12 @@ class HoldWay(_Steering):
             f"{self.ids[token]}: what an operator wished is forgotten" in \
             self.log_since()
 
+    def answered_before(self, fired):
+        # in work since the order came: the flush was that attempt's
+        return super().answered_before(fired) or any(
+            re.search(rf"{i}: from=.*queue active", self.log_since())
+            for i in self.ids.values())
+
     def wrong(self, token, result):
         if result == "acked" and \
                 not self.wait_for(lambda: self.is_there(token)):
