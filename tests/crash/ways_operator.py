@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from ways import Conversation, SmtpWay, make_message
+from ways import SmtpWay, make_message
 
 HELD_DOMAIN = "held.test"
 
