@@ -163,8 +163,22 @@ static const char *contents(const struct pem_file *f, char *out, size_t size)
 struct place {
 	struct check *k;
 	const struct master_service *service;	/* NULL: main.cf */
-	const struct params *p;
+	struct str *pairs;			/* "name=value" */
+	size_t count;
 };
+
+/* Empty for a default, which is what those have that are asked for here. (Not
+ * all of them may have values that a program would take.) */
+static const char *value_of(const struct place *at, const char *name)
+{
+	for (size_t i = at->count; i-- > 0;) {
+		struct str rest = at->pairs[i], word;
+
+		if (str_split(&rest, '=', &word) && str_eq_c(word, name))
+			return rest.p; /* the pairs are C strings */
+	}
+	return "";
+}
 
 #define report(at, is_error, param, ...) check_report_service((at)->k, \
     (at)->service, is_error, param, __VA_ARGS__)
@@ -286,8 +300,8 @@ static bool is_set(const struct place *at, const char *param)
 /* The certificate of servers and its key. Is there one? */
 static bool check_pair(const struct place *at)
 {
-	struct str cert_path = str_trim(str_of(at->p->smtpd_tls_cert_file)),
-	    key_path = str_trim(str_of(at->p->smtpd_tls_key_file));
+	struct str cert_path = str_of(value_of(at, "smtpd_tls_cert_file")),
+	    key_path = str_of(value_of(at, "smtpd_tls_key_file"));
 	/* A key that was not named is looked for beside the certificate. */
 	const char *param = is_set(at, "smtpd_tls_key_file")
 	    ? "smtpd_tls_key_file" : "smtpd_tls_cert_file";
@@ -374,7 +388,7 @@ static void check_chain_file(const struct place *at, struct str path,
 /* Is there one? All files count as one, in their order. */
 static bool check_chains(const struct place *at)
 {
-	struct str rest = str_of(at->p->smtpd_tls_chain_files), word;
+	struct str rest = str_of(value_of(at, "smtpd_tls_chain_files")), word;
 	struct pem_file *files = calloc(CHAINS_MAX, sizeof(*files));
 	size_t n = 0;
 
@@ -400,20 +414,22 @@ static bool check_chains(const struct place *at)
 
 /* --- all services --- */
 
-static bool wants_tls(const struct params *p)
+static bool wants_tls(const struct place *at)
 {
-	return p->smtpd_tls_wrappermode || p->login_tls_wrappermode ||
-	    strcmp(p->smtpd_tls_security_level, "may") == 0 ||
-	    strcmp(p->smtpd_tls_security_level, "encrypt") == 0;
+	const char *level = value_of(at, "smtpd_tls_security_level");
+
+	return strcmp(level, "may") == 0 || strcmp(level, "encrypt") == 0 ||
+	    strcmp(value_of(at, "smtpd_tls_wrappermode"), "yes") == 0 ||
+	    strcmp(value_of(at, "login_tls_wrappermode"), "yes") == 0;
 }
 
 /* What a service says of its own may be meant for itself alone. */
 static void check_ignored(const struct place *at)
 {
 	const char *param = "smtpd_tls_cert_file";
+	bool own = at->service == NULL || check_overrides(at->service, param);
 
-	if (at->p->smtpd_tls_cert_file[0] != '\0' && (at->service == NULL ||
-		check_overrides(at->service, param)))
+	if (own && *value_of(at, param) != '\0')
 		report(at, false, param, "leave one of the two out", "it is "
 		    "ignored because smtpd_tls_chain_files is set");
 }
@@ -422,15 +438,16 @@ static void check_ignored(const struct place *at)
 static bool check_place(const struct place *at)
 {
 	if (!check_chains(at))
-		return check_pair(at) || !wants_tls(at->p);
+		return check_pair(at) || !wants_tls(at);
 	check_ignored(at);
 	return true;
 }
 
-static void tell_missing(const struct place *at)
+static bool tell_missing(const struct place *at)
 {
 	report(at, true, "smtpd_tls_cert_file", "set smtpd_tls_cert_file and "
 	    "smtpd_tls_key_file", "TLS is wanted and there is no certificate");
+	return true;
 }
 
 /* Whether a line of master.cf has to be looked at for itself. */
@@ -450,18 +467,6 @@ static bool is_other(const struct master_service *s)
 	return false;
 }
 
-/* The service's parameters; what they lack of sense was told already. */
-static bool load_params(const struct place *at, struct params *p,
-    struct arena *arena)
-{
-	struct str *pairs;
-	const char *why;
-	size_t n;
-
-	return config_service_values(at->k->c, at->service, arena, &pairs,
-	    &n) == 0 && params_load(p, pairs, n, arena, &why) == 0;
-}
-
 static void check_authorities(struct check *k)
 {
 	struct str path = str_of(check_value(k, "smtp_tls_CAfile"));
@@ -478,27 +483,22 @@ void check_keys(struct check *k)
 	size_t n;
 	const struct master_service *s = config_services(k->c, &n);
 	struct arena *arena = arena_new(64 * 1024 * 1024);
-	struct params p;
-	struct place at = { .k = k, .p = &p };
 	bool told = false;
 
-	if (arena != NULL && load_params(&at, &p, arena) && !check_place(&at)) {
-		tell_missing(&at);
-		told = true;
-	}
-	for (size_t i = 0; arena != NULL && i < n; i++) {
-		at.service = &s[i];
-		if (!load_params(&at, &p, arena))
-			continue;
-		if (is_other(&s[i])) {
-			if (!check_place(&at))
-				tell_missing(&at);
-		} else if (!told && wants_tls(&p) &&
-		    p.smtpd_tls_chain_files[0] == '\0' &&
-		    p.smtpd_tls_cert_file[0] == '\0') {
-			tell_missing(&at);
-			told = true;
-		}
+	/* main.cf alone, then each service */
+	for (size_t i = 0; arena != NULL && i <= n; i++) {
+		struct place at = { .k = k, .service = i > 0 ? &s[i - 1]
+		    : NULL };
+
+		if (config_service_values(k->c, at.service, arena, &at.pairs,
+			&at.count) < 0)
+			break;
+		if (i == 0 || is_other(at.service))
+			told |= !check_place(&at) && tell_missing(&at);
+		else if (!told && wants_tls(&at) &&
+		    *value_of(&at, "smtpd_tls_chain_files") == '\0' &&
+		    *value_of(&at, "smtpd_tls_cert_file") == '\0')
+			told = tell_missing(&at);
 	}
 	arena_free(&arena);
 	check_authorities(k);

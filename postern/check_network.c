@@ -1,3 +1,8 @@
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include "config/params.h"
 #include "net/addr.h"
 #include "net/nexthop.h"
@@ -107,6 +112,47 @@ static const struct {
 	{ "lmtp_tcp_port", check_port },
 };
 
+/* Asks as master will: the host may allow addresses that it has not. */
+static bool is_elsewhere(struct str text)
+{
+	struct net_addr addr;
+	struct sockaddr_storage sa;
+	socklen_t n;
+	int fd;
+	bool elsewhere;
+
+	if (net_addr_parse(text, &addr) < 0)
+		return false;
+	n = net_addr_to_sockaddr(&addr, &sa);
+	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	elsewhere = fd >= 0 && bind(fd, (struct sockaddr *)&sa, n) < 0 &&
+	    errno == EADDRNOTAVAIL;
+	if (fd >= 0)
+		close(fd);
+	return elsewhere;
+}
+
+static const char elsewhere[] = "no interface of this host has the address";
+
+static void check_addresses(struct check *k)
+{
+	struct str rest = str_of(check_value(k, "inet_interfaces")), word;
+	size_t n;
+	const struct master_service *s = config_services(k->c, &n);
+
+	while (param_word(&rest, false, &word))
+		if (is_elsewhere(word))
+			check_report(k, true, "inet_interfaces", "write one "
+			    "that it has, all or loopback-only", "%s "
+			    STR_FMT, elsewhere, STR_ARG(word));
+	for (size_t i = 0; i < n; i++)
+		if (s[i].type == MASTER_INET && s[i].host != NULL &&
+		    is_elsewhere(str_of(s[i].host)))
+			check_report_file(k, "master.cf", s[i].line, "write "
+			    "one that it has, or the port alone", "%s %s",
+			    elsewhere, s[i].host);
+}
+
 static const char *why_not(const char *param, struct str value)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -146,6 +192,7 @@ void check_network(struct check *k)
 			    "%.60s: %s", value, why);
 	}
 	check_services(k);
+	check_addresses(k);
 }
 
 void check_next_hop(struct check *k, const char *param, const char *program,

@@ -372,7 +372,32 @@ static void check_transport_maps(struct check *k)
 
 /* --- directories --- */
 
-static void check_directory(struct check *k, const char *param)
+/* master makes what is its own, below what is there. */
+static bool is_parent_there(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char parent[4096];
+	struct stat st;
+
+	snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1
+	    : (int)(slash - path), path);
+	return stat(parent, &st) == 0 || errno != ENOENT;
+}
+
+static void check_missing(struct check *k, const char *param,
+    const char *path, const char *remedy)
+{
+	if (remedy != NULL)
+		check_report(k, true, param, remedy, "%s: %s", path,
+		    strerror(ENOENT));
+	else if (!is_parent_there(path))
+		check_report(k, true, param, "make the directory above it",
+		    "%s cannot be made", path);
+}
+
+/* remedy: for one that has to be there; NULL: master makes it. */
+static void check_directory(struct check *k, const char *param,
+    const char *remedy)
 {
 	const char *path = check_value(k, param);
 	struct stat st;
@@ -381,27 +406,24 @@ static void check_directory(struct check *k, const char *param)
 		return;
 	if (*path != '/')
 		check_report(k, true, param, NULL, "%s is no whole path", path);
-	else if (stat(path, &st) < 0 && errno != ENOENT)
+	else if (stat(path, &st) < 0 && errno == ENOENT)
+		check_missing(k, param, path, remedy);
+	else if (stat(path, &st) < 0)
 		check_report(k, errno != EACCES, param, NULL, "%s: %s", path,
 		    strerror(errno));
-	else if (errno != ENOENT && stat(path, &st) == 0) {
-		if (!S_ISDIR(st.st_mode))
-			check_report(k, true, param, NULL, "%s is no directory",
-			    path);
-		else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
-			check_report(k, true, param, "chmod o-w it",
-			    "%s is writable by everybody", path);
-	}
+	else if (!S_ISDIR(st.st_mode))
+		check_report(k, true, param, NULL, "%s is no directory", path);
+	else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		check_report(k, true, param, "chmod o-w it",
+		    "%s is writable by everybody", path);
 }
 
 static void check_directories(struct check *k)
 {
-	static const char *const directories[] = { "queue_directory",
-		"data_directory", "virtual_mailbox_base" };
-
-	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]);
-	    i++)
-		check_directory(k, directories[i]);
+	check_directory(k, "queue_directory", NULL);
+	check_directory(k, "data_directory", NULL);
+	check_directory(k, "virtual_mailbox_base",
+	    "make it, owned by the user who owns the mail");
 }
 
 /* --- users --- */
@@ -493,14 +515,6 @@ static struct config *read_config(struct check *k)
 	return c;
 }
 
-/* Without values, or with nothing but defaults, there is nothing to look
- * at. */
-static bool has_values(const struct check *k)
-{
-	return config_has_main(k->c) &&
-	    config_value(k->c, "mydestination") != NULL;
-}
-
 int check_before_start(const struct context *ctx)
 {
 	struct check k = { .ctx = ctx, .quiet = true };
@@ -508,7 +522,8 @@ int check_before_start(const struct context *ctx)
 
 	if (c == NULL)
 		return -1;
-	if (has_values(&k)) {
+	/* Without main.cf there is nothing but defaults to look at. */
+	if (config_has_main(c)) {
 		check_network(&k);
 		check_transport_params(&k);
 		check_directories(&k);
@@ -532,7 +547,7 @@ static int run_check(const struct context *ctx, int argc, char **argv)
 		return wrong_usage(&command_check);
 	if ((c = read_config(&k)) == NULL)
 		return 1;
-	if (has_values(&k)) {
+	if (config_has_main(c)) {
 		check_tables(&k);
 		check_postmaster(&k);
 		check_transport_params(&k);

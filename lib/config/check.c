@@ -386,6 +386,16 @@ static void check_types(struct config *c)
 	}
 }
 
+/* Whether it has a value that its program takes: else it was told of. */
+static bool is_good(struct config *c, const char *name)
+{
+	const char *why, *value = config_value(c, name);
+	struct params params = { 0 };
+
+	return value != NULL && param_set(param_find(str_of(name)), &params,
+	    str_of(value), c->arena, &why) == 0;
+}
+
 static void check_hostname(struct config *c, const char *name,
     const char *value)
 {
@@ -398,7 +408,7 @@ static void check_hostname(struct config *c, const char *name,
 			bad = !is_name(label.p[i]) && label.p[i] != '-' &&
 			    (unsigned char)label.p[i] < 128;
 	}
-	if (bad)
+	if (bad && is_good(c, name))
 		config_problem(c, true, "main.cf", config_line_of(c, name),
 		    "write a host name such as mail.example.org",
 		    "%s: \"%.80s\" is no host name", name, value);
@@ -423,7 +433,7 @@ static void check_classes(struct config *c, const char *a, const char *b)
 static void check_order(struct config *c, const char *small, int64_t a,
     const char *large, int64_t b)
 {
-	if (a > b)
+	if (a > b && is_good(c, small) && is_good(c, large))
 		config_problem(c, true, "main.cf", config_line_of(c, small)
 		    ? config_line_of(c, small) : config_line_of(c, large), NULL,
 		    "%s (%lld) must not be above %s (%lld)", small,
@@ -434,7 +444,8 @@ static void check_order(struct config *c, const char *small, int64_t a,
 static void check_mailbox_limit(struct config *c, const char *name,
     int64_t limit, int64_t message)
 {
-	if (limit > 0 && (message == 0 || message > limit))
+	if (limit > 0 && (message == 0 || message > limit) &&
+	    is_good(c, "message_size_limit"))
 		config_problem(c, false, "main.cf", config_line_of(c, name)
 		    ? config_line_of(c, name)
 		    : config_line_of(c, "message_size_limit"),
@@ -497,8 +508,7 @@ void config_check_main(struct config *c)
 	if (e != NULL)
 		config_problem(c, false, "main.cf", e->line, "remove it",
 		    "config_directory cannot be set");
-	if (c->error_count == before)
-		check_together(c, &params);
+	check_together(c, &params);
 	config_check_access(c, NULL);
 }
 

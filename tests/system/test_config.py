@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BIN, claim_base, release, wait_until
+from conftest import BIN, wait_until
 
 
 def path(instance, name):
@@ -567,37 +567,33 @@ SETS = [
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_init_refuses_what_set_cannot_mean(tmp_path, is_there):
+def test_init_refuses_what_set_cannot_mean(stopped, tmp_path, is_there):
     """And leaves nothing behind, but a directory that was there."""
     for sets, status, said in SETS:
         where = tmp_path / "i"
         if is_there:
             where.mkdir(exist_ok=True)
-        p = init(where, *sets)
+        p = init(stopped, where, *sets)
         assert (p.returncode, p.stdout) == (status, ""), (sets, p.stderr)
         assert f"postern: {said}" in p.stderr, (sets, p.stderr)
         assert os.listdir(tmp_path) == (["i"] if is_there else []), sets
         assert not is_there or not os.listdir(where), sets
 
 
-def init(where, *sets):
-    """With ports of nobody: it only looks whether they are free."""
-    while True:
-        base = claim_base()
-        p = subprocess.run(
-            [os.path.join(BIN, "postern"), "init", str(where), "--port-base",
-             str(base), *(word for item in sets for word in ("--set", item))],
-            capture_output=True, text=True, check=False, timeout=60)
-        release(base)
-        if "--port-base" not in p.stderr:
-            return p
+def init(stopped, where, *sets):
+    """With the ports of an instance that does not run."""
+    return subprocess.run(
+        [os.path.join(BIN, "postern"), "init", str(where), "--port-base",
+         str(stopped.port("smtp") - 25), *(word for item in sets
+                              for word in ("--set", item))],
+        capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_init_takes_names_that_a_site_makes(tmp_path):
+def test_init_takes_names_that_a_site_makes(stopped, tmp_path):
     sets = ["smtpd_restriction_classes=mine", "mine=permit_mynetworks, reject",
             "our_net=127.0.0.0/8", "mynetworks=$our_net",
             "slow_destination_concurrency_limit=2", "biff=yes"]
-    p = init(tmp_path / "i", *sets)
+    p = init(stopped, tmp_path / "i", *sets)
     assert p.returncode == 0, p.stderr
     assert p.stderr.startswith("postern: warning: --set biff=yes: biff is not "
                                "supported and has no effect (")
@@ -605,3 +601,76 @@ def test_init_takes_names_that_a_site_makes(tmp_path):
         text = f.read()
     for item in sets:
         assert "\n{} = {}\n".format(*item.split("=")) in text
+
+
+def set_values(instance, *lines):
+    """Lines of main.cf in the place of those for the same parameters; the
+    number of the first."""
+    names = tuple(line.split(" = ")[0] + " = " for line in lines)
+    with open(path(instance, "main.cf"), encoding="utf-8") as f:
+        kept = [line for line in f if not line.startswith(names)]
+    with open(path(instance, "main.cf"), "w", encoding="utf-8") as f:
+        f.writelines(kept)
+        f.writelines(line + "\n" for line in lines)
+    return len(kept) + 1
+
+
+def test_check_reports_the_mistakes_of_every_layer(stopped):
+    """A value that is none, values that do not go together, and what is
+    wrong in the world outside, also where mydestination has no value."""
+    rows = [
+        ("hopcount_limit = many", "error: hopcount_limit = many: "),
+        ("myhostname = no host", 'error: myhostname: "no host" is no host '
+         "name ("),
+        ("minimal_backoff_time = 2h", "error: minimal_backoff_time (7200) "
+         "must not be above maximal_backoff_time (4000)"),
+        ("mydestination = ${mail_name?{a", "error: mydestination: "),
+        ("relay_domains = lost:/x", "error: relay_domains: lost:/x: the "
+         "table type lost is not there"),
+        ("transport_maps = texthash:/nonexistent/t", "error: transport_maps: "
+         "/nonexistent/t: No such file or directory"),
+        ("relayhost = [a", "error: relayhost: [a: "),
+        ("local_transport = away:", "error: local_transport: the transport "
+         "away is no service of master.cf ("),
+        ("smtpd_tls_cert_file = /nonexistent/c", "error: "
+         "smtpd_tls_cert_file: /nonexistent/c: No such file or directory"),
+        ("queue_directory = /nonexistent/above/q", "error: queue_directory: "
+         "/nonexistent/above/q cannot be made (make the directory above it)"),
+        ("default_privs = root", "error: default_privs: root is root ("),
+    ]
+    first = set_values(stopped, *(row[0] for row in rows))
+    p = stopped.command("postern", "check")
+    for i, (line, want) in enumerate(rows):
+        at = f"{stopped.etc}/main.cf:{first + i}: {want}"
+        assert at in p.stderr, (line, p.stderr)
+    assert p.returncode == 1
+
+
+def test_check_tells_what_is_not_on_this_host(stopped):
+    """RFC 5737 3, RFC 3849: nobody has these addresses. What check and start
+    say is the same."""
+    first = set_values(
+        stopped, "inet_interfaces = 127.0.0.1, 198.51.100.77, [2001:db8::1]",
+        f"virtual_mailbox_base = {stopped.dir}/nowhere")
+    append(stopped, "master.cf", "203.0.113.77:2525 inet n - - - - smtpd\n")
+    with open(path(stopped, "master.cf"), encoding="utf-8") as f:
+        last = len(f.readlines())
+    want = [
+        f"main.cf:{first}: error: inet_interfaces: no interface of this host "
+        "has the address 198.51.100.77 (write one that it has, all or "
+        "loopback-only)",
+        f"main.cf:{first}: error: inet_interfaces: no interface of this host "
+        "has the address [2001:db8::1] (write one that it has, all or "
+        "loopback-only)",
+        f"master.cf:{last}: error: no interface of this host has the address "
+        "203.0.113.77 (write one that it has, or the port alone)",
+        f"main.cf:{first + 1}: error: virtual_mailbox_base: {stopped.dir}"
+        "/nowhere: No such file or directory (make it, owned by the user who "
+        "owns the mail)",
+    ]
+    for verb in ("check", "start"):
+        p = stopped.command("postern", verb)
+        assert p.returncode == 1
+        said = [line.removeprefix(stopped.etc + "/")
+                for line in p.stderr.splitlines() if ": error: " in line]
+        assert said == want, verb

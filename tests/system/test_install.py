@@ -130,7 +130,8 @@ def test_the_default_configuration_is_read_without_a_mistake(dest):
     assert p.returncode in (0, 1)
     assert p.stdout.startswith(etc + ": ")
     lacks = ("/etc/aliases", "there are no users postern-",
-             "mail_uid: no user postern-mail", "nobody is postmaster")
+             "mail_uid: no user postern-mail", "nobody is postmaster",
+             "virtual_mailbox_base: /var/vmail: No such file")
     for line in p.stderr.splitlines():
         assert any(word in line for word in lacks), line
 
