@@ -186,10 +186,13 @@ def test_commands_and_files_of_aliases_have_default_privs(local):
 def test_a_command_has_its_time_and_its_big_input(local):
     box = local("command_time_limit=10s")
     box.start(f"slow: \"|sleep 1000 & sleep 1000\"\n"
+              "loud: \"|yes\"\n"
               f"eats: \"|wc -c > {box.out}/eats\"\n"
               "deaf: \"|exit 0\"\n")
-    line = box.wait_status(box.send("slow"), "bounced")
-    assert "time limit exceeded" in line
+    queue_ids = [box.send("slow"), box.send("loud")]
+    for queue_id in queue_ids:
+        line = box.wait_status(queue_id, "bounced")
+        assert "time limit exceeded" in line
     text = "Subject: big\r\n\r\n" + ("x" * 70 + "\r\n") * 20000
     box.send("eats", text)
     assert int(box.read_out("eats")) > 1400000
@@ -428,6 +431,21 @@ def test_a_command_does_not_outlive_its_deliver_command(local):
                len(processes_with(b"sleep\0003141592")) == 2)
     box.inst.stop()
     wait_until(lambda: not processes_with(b"sleep\0003141592"))
+
+
+def test_a_process_that_ends_again_and_again_costs_nothing(local):
+    box = local("home_mailbox=Maildir/").start()
+    open_files = {}
+    for _ in range(6):
+        queue_id = box.send("lucy")
+        pid = box.inst.wait_log(
+            rf"local\[(\d+)\]: {queue_id}: to=.*status=sent")[1]
+        open_files.setdefault(pid, []).append(
+            len(os.listdir(f"/proc/{pid}/fd")))
+        for old in box.inst.pids("deliver"):
+            os.kill(old, signal.SIGKILL)
+        wait_until(lambda: not box.inst.pids("deliver"))
+    assert all(n[-1] <= n[0] for n in open_files.values()), open_files
 
 
 def test_luser_relay_gets_what_nobody_gets(local):
