@@ -10,6 +10,8 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "mail/header.h"
+#include "msgs/maildrop.h"
+#include "msgs/pickup.h"
 #include "postern/queue_list.h"
 #include "queue/log.h"
 #include "queue/spool.h"
@@ -162,6 +164,119 @@ static int print_file(int fd, const char *name, unsigned parts)
 	return rc < 0 ? EX_IOERR : 0;
 }
 
+/* --- what waits in maildrop/ --- */
+
+struct drop {
+	int fd;
+	char *room;
+	struct arena *arena;	/* of one packet */
+	unsigned parts;
+	struct buf line;	/* of the header, as far as it is known */
+	bool in_body;
+};
+
+static void print_rcpts(const struct drop *d, const struct strs *rcpts)
+{
+	for (size_t i = 0; d->parts & POSTCAT_ENVELOPE && i < rcpts->n; i++)
+		printf("recipient: " STR_FMT "\n", STR_ARG(rcpts->v[i]));
+}
+
+/* Content with the line ends that it was left with; the header ends behind
+ * the first line that is empty. */
+static void print_piece(struct drop *d, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		bool was_body = d->in_body;
+
+		if (!d->in_body && s.p[i] == '\n') {
+			struct str line = str_trim(buf_str(&d->line));
+
+			d->in_body = line.n == 0;
+			buf_reset(&d->line);
+		} else if (!d->in_body && d->line.n < 2) {
+			buf_append_char(&d->line, s.p[i]);
+		}
+		if (d->parts & (was_body ? POSTCAT_BODY : POSTCAT_HEADER))
+			putchar(s.p[i]);
+	}
+}
+
+/* 1: there is more, 0: that was all, -1: damaged. */
+static int print_packet(struct drop *d, bool *has_content, const char *name)
+{
+	struct pickup_rcpts rcpts;
+	struct pickup_data data;
+	struct str wire;
+	const char *why;
+
+	arena_reset(d->arena);
+	if (maildrop_read(d->fd, d->room, &wire) < 0)
+		return -1;
+	if (msg_id(wire) == pickup_rcpts_schema.id && !*has_content) {
+		if (msg_decode(&pickup_rcpts_schema, wire, NULL, 0, d->arena,
+			&rcpts, &why) < 0)
+			return -1;
+		print_rcpts(d, &rcpts.rcpts);
+		return 1;
+	}
+	if (msg_decode(&pickup_data_schema, wire, NULL, 0, d->arena, &data,
+		&why) < 0)
+		return -1;
+	if (!*has_content && d->parts & POSTCAT_ENVELOPE &&
+	    d->parts & (POSTCAT_HEADER | POSTCAT_BODY))
+		printf("*** MESSAGE CONTENTS %s ***\n", name);
+	*has_content = true;
+	print_piece(d, data.content);
+	return !data.last;
+}
+
+static int print_dropped(struct drop *d, const char *name)
+{
+	struct pickup_submit m;
+	bool has_content = false;
+	struct str wire;
+	const char *why;
+	struct stat st;
+	int rc = 1;
+
+	if (fstat(d->fd, &st) < 0 ||
+	    maildrop_read(d->fd, d->room, &wire) < 0 ||
+	    msg_decode(&pickup_submit_schema, wire, NULL, 0, d->arena, &m,
+		&why) < 0)
+		return -1;
+	if (d->parts & POSTCAT_ENVELOPE) {
+		printf("*** ENVELOPE RECORDS %s ***\n", name);
+		print_time("message_arrival_time", maildrop_since(&st));
+		printf("named_attribute: uid=%lu\n",
+		    (unsigned long)st.st_uid);
+		print_attribute("envelope_id", m.envid);
+		printf("sender: " STR_FMT "\n", STR_ARG(m.sender));
+		print_rcpts(d, &m.rcpts);
+	}
+	while (rc > 0)
+		rc = print_packet(d, &has_content, name);
+	if (rc == 0 && d->parts & POSTCAT_ENVELOPE)
+		printf("*** MESSAGE FILE END %s ***\n", name);
+	return rc;
+}
+
+static int print_drop(int fd, const char *name, unsigned parts)
+{
+	struct drop d = { .fd = fd, .room = malloc(MSG_MAX),
+		.arena = arena_new(4 * MSG_MAX), .parts = parts };
+	int rc = -1;
+
+	buf_init(&d.line, 8);
+	if (d.room != NULL && d.arena != NULL)
+		rc = print_dropped(&d, name);
+	if (rc < 0)
+		complain("fatal: %s: it is no whole message", name);
+	buf_fini(&d.line);
+	arena_free(&d.arena);
+	free(d.room);
+	return rc < 0 ? EX_DATAERR : 0;
+}
+
 int queue_print_message(struct queue_access *q, const char *id,
     unsigned parts)
 {
@@ -181,7 +296,8 @@ int queue_print_message(struct queue_access *q, const char *id,
 	else
 		snprintf(name, sizeof(name), "%s/%.40s",
 		    queue_where_name(where), id);
-	rc = print_file(fd, name, parts);
+	rc = where == QUEUE_IN_MAILDROP ? print_drop(fd, name, parts)
+	    : print_file(fd, name, parts);
 	close(fd);
 	return rc;
 }

@@ -245,33 +245,87 @@ static int take_rights(uid_t uid, gid_t gid)
 	    : 0;
 }
 
+struct rights {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* Notes what we have in *own. */
+static int become_pickup(struct queue_access *q, struct rights *own)
+{
+	struct stat st;
+
+	*own = (struct rights){ geteuid(), getegid() };
+	return fstat(q->maildrop, &st) < 0 ? -1
+	    : take_rights(st.st_uid, st.st_gid);
+}
+
 /* maildrop/ of a suite that is down, with the rights of who owns it: that is
  * pickup, whose group may read what users left. */
 static int list_maildrop(struct queue_access *q, queue_item_fn *fn, void *ctx,
     struct queue_result *r)
 {
 	struct telling t = { fn, ctx };
-	uid_t uid = geteuid();
-	gid_t gid = getegid();
 	uint64_t count = 0, octets = 0;
-	struct stat st;
+	struct rights own;
 	int rc;
 
 	if (q->maildrop < 0)
 		return 0;
-	rc = fstat(q->maildrop, &st);
-	if (rc == 0)
-		rc = take_rights(st.st_uid, st.st_gid);
+	rc = become_pickup(q, &own);
 	if (rc == 0)
 		rc = maildrop_list(q->maildrop, tell_item, &t, &count,
 		    &octets);
-	if (take_rights(uid, gid) < 0)
+	if (take_rights(own.uid, own.gid) < 0)
 		rc = -1;
 	if (rc < 0)
 		complain("fatal: maildrop: %s", strerror(errno));
 	r->count += count;
 	r->octets += octets;
 	return rc;
+}
+
+/* An order to delete single ones, as pickup does it (sendmail/operator.c). */
+static int delete_maildrop(struct queue_access *q, const struct queue_order *m,
+    queue_changed_fn *fn, void *ctx, struct queue_result *r)
+{
+	struct rights own;
+	int rc;
+
+	if (q->maildrop < 0 || m->verb != QUEUE_DO_DELETE || m->where != 0 ||
+	    m->ids.n == 0)
+		return 0;
+	rc = become_pickup(q, &own);
+	for (size_t i = 0; rc == 0 && i < m->ids.n; i++) {
+		if (maildrop_remove(q->maildrop, m->ids.v[i]) < 0)
+			continue;
+		r->count++;
+		if (fn != NULL)
+			fn(m->ids.v[i], ctx);
+	}
+	if (take_rights(own.uid, own.gid) < 0)
+		rc = -1;
+	if (rc < 0)
+		complain("fatal: maildrop: %s", strerror(errno));
+	return rc;
+}
+
+static int open_maildrop(struct queue_access *q, struct str id)
+{
+	char name[NAME_MAX + 1];
+	struct rights own;
+	int fd = -1;
+
+	errno = ENOENT;
+	if (q->maildrop < 0)
+		return -1;
+	if (become_pickup(q, &own) == 0)
+		fd = maildrop_open(q->maildrop, id, name);
+	if (take_rights(own.uid, own.gid) < 0 && fd >= 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
 }
 
 static int list_some(struct queue_access *q, const struct queue_list *m,
@@ -321,7 +375,8 @@ static int order_some(struct queue_access *q, const struct queue_order *m,
 	int rc;
 
 	if (q->direct != NULL)
-		return queue_direct_order(q->direct, m, fn, ctx, r);
+		return delete_maildrop(q, m, fn, ctx, r) < 0 ? -1
+		    : queue_direct_order(q->direct, m, fn, ctx, r);
 	if (ask(q, &queue_order_schema, m) < 0)
 		return -1;
 	while ((rc = next_answer(q, &queue_changed_schema, &changed, r)) > 0)
@@ -357,8 +412,14 @@ int queue_access_show(struct queue_access *q, struct str id,
 	struct queue_file file;
 	const char *why;
 
-	if (q->direct != NULL)
-		return queue_direct_show(q->direct, id, where_r, due_r);
+	if (q->direct != NULL) {
+		int fd = queue_direct_show(q->direct, id, where_r, due_r);
+
+		if (fd >= 0 || errno != ENOENT)
+			return fd;
+		*where_r = QUEUE_IN_MAILDROP;
+		return open_maildrop(q, id);
+	}
 	if (conv_call(q->conv, &queue_show_schema, &m, &queue_file_schema,
 		&file, clock_now() + ANSWER_TIMEOUT, &why) < 0) {
 		complain("fatal: the mail system did not answer: %s", why);

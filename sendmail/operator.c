@@ -58,8 +58,7 @@ static int say_item(const struct queue_item *m, void *ctx)
 
 /*
  * What waits in maildrop/ only we may read; it is shown as the queue is, to
- * everybody, but for the names of the files. Ids that are asked for are
- * qmgr's. Before qmgr answers: what is taken meanwhile is listed twice rather
+ * everybody, but for the names of the files. Before qmgr answers: what is taken meanwhile is listed twice rather
  * than never. 0, or -1: the client is gone.
  */
 static int list_maildrop(struct conv *c, const struct queue_list *m,
@@ -75,6 +74,43 @@ static int list_maildrop(struct conv *c, const struct queue_list *m,
 	if (errno != 0)
 		log_warn("maildrop: %s", strerror(errno));
 	return -1;
+}
+
+/* The same for an order to delete single ones; all that there are is what the
+ * queue has. Those are no ids of qmgr's, which passes them over. */
+static int delete_maildrop(struct conv *c, const struct queue_order *m,
+    struct queue_end *sum)
+{
+	for (size_t i = 0; m->verb == QUEUE_DO_DELETE && m->where == 0 &&
+	    i < m->ids.n; i++) {
+		struct queue_changed changed = {
+			.ids = { m->ids.v + i, 1 } };
+
+		if (maildrop_remove(service_dir("maildrop"), m->ids.v[i]) < 0)
+			continue;
+		log_info("maildrop: " STR_FMT " is removed by the operator",
+		    STR_ARG(m->ids.v[i]));
+		sum->count++;
+		if (say(c, &queue_changed_schema, &changed) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* 1: it is there, and was given. */
+static int show_maildrop(struct conv *c, const struct queue_show *m)
+{
+	char name[NAME_MAX + 1];
+	struct queue_file file = { .where = QUEUE_IN_MAILDROP,
+		.fd = maildrop_open(service_dir("maildrop"), m->queue_id,
+		    name) };
+	int rc;
+
+	if (file.fd < 0)
+		return 0;
+	rc = say(c, &queue_file_schema, &file);
+	close(file.fd);
+	return rc < 0 ? -1 : 1;
 }
 
 /* Passes answers on up to the last one, to which `sum` is added. 0, -1
@@ -127,9 +163,14 @@ int operator_serve(struct conv *c, uid_t uid, const struct msg_schema *schema,
 		    (unsigned)uid);
 		return refuse(c, schema, "only the superuser may do that");
 	}
-	if (schema == &queue_list_schema &&
-	    list_maildrop(c, &m->list, &sum) < 0)
+	if ((schema == &queue_list_schema &&
+		list_maildrop(c, &m->list, &sum) < 0) ||
+	    (schema == &queue_order_schema &&
+		delete_maildrop(c, &m->order, &sum) < 0))
 		return -1;
+	if (schema == &queue_show_schema &&
+	    (rc = show_maildrop(c, &m->show)) != 0)
+		return rc < 0 ? -1 : 0;
 	qmgr = edge == NULL ? NULL : edge_open(edge,
 	    clock_now() + OPEN_TIMEOUT);
 	if (qmgr == NULL)

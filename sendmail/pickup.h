@@ -9,7 +9,8 @@
 
 /*
  * Passes a question or an order about the queue on to qmgr, and the answers
- * back; what waits in maildrop/ is added to a list. Everybody may list and flush, as Postfix has it; the rest is for
+ * back; what waits in maildrop/ is added to a list, and shown or deleted by its
+ * id. Everybody may list and flush, as Postfix has it; the rest is for
  * root and the owner of the instance. 0, or -1: the conversation is over.
  */
 union operator_message {

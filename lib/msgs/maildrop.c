@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
+#include "base/sys.h"
 #include "msgs/maildrop.h"
 #include "msgs/pickup.h"
 
@@ -66,6 +68,96 @@ int maildrop_read(int fd, char *room, struct str *wire_r)
 		return -1;
 	*wire_r = str_n(room, n);
 	return 0;
+}
+
+/* --- ids --- */
+
+#define ID_SIZE 24
+
+/* The microsecond and the file's number. The 1 in front tells it from the ids
+ * of the queue, whose first digits are the year's. */
+static const char *make_id(const struct stat *st, char out[ID_SIZE])
+{
+	snprintf(out, ID_SIZE, "1%05lX%llX",
+	    (unsigned long)(st->st_mtim.tv_nsec / 1000),
+	    (unsigned long long)st->st_ino & 0xffffffffffull);
+	return out;
+}
+
+/* The file of that name, if it is a message that is ready; -1. */
+static int open_ready(int dir, gid_t gid, const char *name, struct stat *st)
+{
+	int fd;
+
+	if (name[0] == '.' ||
+	    fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    maildrop_judge(st, gid) != NULL)
+		return -1;
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
+	if (fd >= 0 && fstat(fd, st) == 0 && maildrop_judge(st, gid) == NULL)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static DIR *open_list(int dir)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+
+	if (d == NULL && copy >= 0)
+		close(copy);
+	return d;
+}
+
+int maildrop_open(int dir, struct str id, char name[NAME_MAX + 1])
+{
+	DIR *d = open_list(dir);
+	const struct dirent *e;
+	struct stat st, own;
+	char text[ID_SIZE];
+	int fd = -1;
+
+	if (d == NULL)
+		return -1;
+	if (fstat(dir, &own) == 0)
+		while (fd < 0 && (e = readdir(d)) != NULL) {
+			fd = open_ready(dir, own.st_gid, e->d_name, &st);
+			snprintf(name, NAME_MAX + 1, "%s", e->d_name);
+			if (fd >= 0 && !str_eq_c(id, make_id(&st, text))) {
+				close(fd);
+				fd = -1;
+			}
+		}
+	closedir(d);
+	if (fd < 0)
+		errno = ENOENT;
+	return fd;
+}
+
+/* pickup locks what it takes (sendmail/maildrop.c). */
+int maildrop_remove(int dir, struct str id)
+{
+	char name[NAME_MAX + 1];
+	struct stat st, named;
+	int fd = maildrop_open(dir, id, name), rc = -1, err;
+
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0 &&
+	    fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) == 0) {
+		errno = ENOENT;
+		if (st.st_ino == named.st_ino && st.st_dev == named.st_dev)
+			rc = sys_unlinkat(dir, name);
+		if (rc == 0)
+			rc = sys_fsync_dir(dir, ".");
+	}
+	err = errno;
+	close(fd);
+	errno = err;
+	return rc;
 }
 
 /* --- the list --- */
@@ -143,7 +235,8 @@ static int tell_rest(struct listing *l, int fd)
 			&m, &why) < 0)
 			/* more was promised */
 			return tell(l, &nobody, false);
-		more = next_is_rcpts(fd);
+		more = next_is_rcpts(fd) &&
+		    lseek(fd, 0, SEEK_CUR) < MAILDROP_LISTED;
 		rc = tell(l, &m.rcpts, more);
 	} while (rc == 0 && more);
 	return rc;
@@ -155,7 +248,7 @@ static int tell_message(struct listing *l, int fd, const struct stat *st)
 	struct pickup_submit m;
 	struct str wire;
 	const char *why;
-	char id[32];
+	char id[ID_SIZE];
 	bool more;
 	int rc;
 
@@ -165,9 +258,7 @@ static int tell_message(struct listing *l, int fd, const struct stat *st)
 	    msg_decode(&pickup_submit_schema, wire, NULL, 0, l->packet, &m,
 		&why) < 0)
 		return 1;
-	snprintf(id, sizeof(id), "%05lX%llX", st->st_mtim.tv_nsec / 1000,
-	    (unsigned long long)st->st_ino);
-	l->item = (struct queue_item){ .queue_id = str_of(id),
+	l->item = (struct queue_item){ .queue_id = str_of(make_id(st, id)),
 		.where = QUEUE_IN_MAILDROP,
 		.arrival = maildrop_since(st),
 		.size = (uint64_t)st->st_size,
@@ -180,18 +271,11 @@ static int tell_message(struct listing *l, int fd, const struct stat *st)
 static int tell_file(struct listing *l, int dir, gid_t gid, const char *name,
     struct stat *st)
 {
-	int fd, rc = 1;
+	int fd = open_ready(dir, gid, name, st), rc;
 
-	if (name[0] == '.' ||
-	    fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    maildrop_judge(st, gid) != NULL)
-		return 1;
-	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-	    O_CLOEXEC);
 	if (fd < 0)
 		return 1;
-	if (fstat(fd, st) == 0 && maildrop_judge(st, gid) == NULL)
-		rc = tell_message(l, fd, st);
+	rc = tell_message(l, fd, st);
 	close(fd);
 	return rc;
 }
@@ -223,13 +307,10 @@ int maildrop_list(int dir, maildrop_item_fn *fn, void *ctx, uint64_t *count_r,
 	struct listing l = { .fn = fn, .ctx = ctx, .room = malloc(MSG_MAX),
 		.envelope = arena_new(MSG_MAX),
 		.packet = arena_new(4 * MSG_MAX) };
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	DIR *d = open_list(dir);
 	int rc = -1;
 
 	*count_r = *octets_r = 0;
-	if (d == NULL && copy >= 0)
-		close(copy);
 	if (d != NULL && l.room != NULL && l.envelope != NULL &&
 	    l.packet != NULL)
 		rc = tell_all(&l, d, count_r, octets_r);

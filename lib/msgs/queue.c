@@ -55,7 +55,7 @@ const struct msg_schema queue_show_schema =
 
 static const struct msg_field file_fields[] = {
 	MSG_FD(struct queue_file, fd),
-	MSG_U64(struct queue_file, where, QUEUE_IN_CORRUPT),
+	MSG_U64(struct queue_file, where, QUEUE_IN_MAILDROP),
 	MSG_I64(struct queue_file, due),
 };
 const struct msg_schema queue_file_schema =

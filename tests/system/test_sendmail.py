@@ -503,3 +503,67 @@ def test_maildrop_cannot_be_listed_or_read_by_users(new_instance):
         p = subprocess.run(cmd, user=NOBODY, group=NOBODY, extra_groups=[],
                            capture_output=True, check=False)
         assert p.returncode != 0, cmd
+
+
+@pytest.mark.parametrize("state", ["down", "up"])
+def test_what_waits_in_maildrop_can_be_shown_and_deleted(new_instance, state):
+    # no filesystem has that much: cleanup takes nothing
+    inst = new_instance(sets=["queue_minfree=1000000000000000"])
+    inst.stop()
+    for name in ("bob", "anna"):
+        p = sendmail(inst, "-f", "me@here.test", f"{name}@our.test",
+                     text="From: me@here.test\n\nthe body\n")
+        assert p.returncode == 0, p.stderr
+    if state == "up":
+        inst.start()
+    ids = {m["recipients"][0]["address"]: m["queue_id"] for m in queue(inst)}
+    bob, anna = ids["bob@our.test"], ids["anna@our.test"]
+    p = inst.command("postcat", "-q", bob)
+    assert p.returncode == 0, p.stderr
+    assert re.fullmatch(
+        rf"\*\*\* ENVELOPE RECORDS maildrop/{bob} \*\*\*\n"
+        r"message_arrival_time: .*\n"
+        rf"named_attribute: uid={os.geteuid()}\n"
+        r"sender: me@here\.test\n"
+        r"recipient: bob@our\.test\n"
+        rf"\*\*\* MESSAGE CONTENTS maildrop/{bob} \*\*\*\n"
+        r"From: me@here\.test\n\nthe body\n"
+        rf"\*\*\* MESSAGE FILE END maildrop/{bob} \*\*\*\n", p.stdout), \
+        p.stdout
+    assert inst.command("postcat", "-bq", bob).stdout == "the body\n"
+    assert inst.command("postcat", "-hq", bob).stdout == "From: me@here.test\n\n"
+    # all that there is, and what is on hold, is not maildrop's
+    assert inst.command("postsuper", "-d", "ALL").returncode == 0
+    inst.command("postsuper", "-d", bob, "hold")
+    assert len(os.listdir(maildrop(inst))) == 2
+    p = inst.command("postsuper", "-d", bob)
+    assert p.returncode == 0, p.stderr
+    assert f"{bob}: removed\n" in p.stderr
+    assert "Deleted: 1 message\n" in p.stderr
+    assert [m["queue_id"] for m in queue(inst)] == [anna]
+    assert len(os.listdir(maildrop(inst))) == 1
+    p = inst.command("postcat", "-q", bob)
+    assert p.returncode != 0 and p.stdout == ""
+
+
+def test_a_large_file_in_maildrop_costs_its_list_little(new_instance):
+    """Whoever makes a file makes it as large as he likes; the list has what
+    its first 16 MB name."""
+    inst = new_instance(sets=["queue_minfree=1000000000000000"])
+    inst.stop()
+    rcpts = ", ".join(f"anna+{'x' * 50}{i}@our.test" for i in range(3000))
+    assert sendmail(inst, "-t", text=f"To: {rcpts}\n\nx\n").returncode == 0
+    (name,) = os.listdir(maildrop(inst))
+    with open(os.path.join(maildrop(inst), name), "r+b") as f:
+        wire = f.read()
+        first = 4 + int.from_bytes(wire[:4], "little")
+        second = first + 4 + int.from_bytes(wire[first:first + 4], "little")
+        f.seek(first)
+        count = 40_000_000 // (second - first)
+        f.write(wire[first:second] * count)
+    (found,) = queue(inst)
+    assert found["recipients"][0]["address"].startswith("anna+")
+    listed = len(found["recipients"])
+    # a packet has a thousand of them, about
+    whole = 900 * count
+    assert 0 < listed < whole / 2, (listed, whole)
