@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from conftest import BIN, wait_until
+from conftest import BIN, PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root to make users")
@@ -57,7 +57,7 @@ class Local:
              'mount --bind "$1" /etc/passwd && exec "$2" -c "$3" start',
              "sh", self.passwd, os.path.join(BIN, "postern"),
              self.inst.etc], capture_output=True, text=True, check=False,
-            timeout=60)
+            timeout=PATIENCE)
         assert p.returncode == 0, p.stderr + self.inst.log()
         return self
 
@@ -481,7 +481,7 @@ def test_recipients_of_one_message_do_not_wait_for_each_other(local):
     # each ends when all have begun
     box.start("".join(
         f"{n}: \"|touch {box.out}/{n}; until [ `ls {box.out} | wc -l` = 6 ]; "
-        "do sleep 0.1; done\"\n" for n in names))
+        "do sleep 1; done\"\n" for n in names))
     qid = box.inst.send([f"{n}@{DOMAIN}" for n in names])
     wait_until(lambda: len(re.findall(rf"{qid}: to=.*status=sent",
                                       box.inst.log())) == 6)
