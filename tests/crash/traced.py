@@ -579,6 +579,7 @@ class Suite:
         self.tracer.close()
         self.sink.close()
         self.ledger_file.close()
+        conftest.release(self.instance.base)
         if keep:
             print(f"kept: {self.parent}")
         else:
@@ -587,10 +588,11 @@ class Suite:
 
 def started_suite(name, **kw):
     """A suite that runs. Several are made at once, in processes that forked
-    from one: each looks for ports elsewhere."""
+    from one: each looks for ports elsewhere, among those that nobody has
+    claimed (conftest)."""
     random.seed()
     conftest._bases = itertools.cycle(
-        random.sample(range(10000, 31000, 37), 500))
+        random.sample(conftest.BASES, len(conftest.BASES)))
     for _ in range(20):
         suite = Suite(name, **kw)
         if suite.start(patience=0) == 0:
