@@ -344,6 +344,12 @@ static void on_child(int fd, unsigned ready, void *ctx)
 	}
 }
 
+static bool is_delivering(const struct child *c)
+{
+	return strcmp(c->program, "deliver") == 0 ||
+	    strcmp(c->program, "deliver_command") == 0;
+}
+
 static bool drain(bool stopping)
 {
 	struct child *c;
@@ -351,16 +357,19 @@ static bool drain(bool stopping)
 
 	self.draining = true;
 	self.stopping |= stopping;
-	/* Nobody gets a process from here any more: each ends when those who
-	 * have its edge do, which so far one did that never ends, we. */
+	/* Nobody gets a process from here any more. */
 	LIST_FOREACH(c, &self.children, link)
 		if (c->edge >= 0) {
 			close(c->edge);
 			c->edge = -1;
 		}
-	if (stopping)
-		LIST_FOREACH(c, &self.children, link)
-			conv_send(c->control, &control_stop_schema, NULL,
+	/* An IMAP or POP3 session is its user's, to its end. Who delivers ends
+	 * when nothing is under way: also a `local` of after the reload may
+	 * have his edge, and finds the next one. */
+	LIST_FOREACH(c, &self.children, link)
+		if (stopping || is_delivering(c))
+			conv_send(c->control, stopping ? &control_stop_schema
+			    : &control_drain_schema, NULL,
 			    clock_now() + CLOCK_SECOND, &why);
 	return self.count == 0;
 }
